@@ -1,1 +1,1 @@
-
+"""Turn state and event into numbers."""

@@ -1,1 +1,1 @@
-
+"""Watch; never decide, never stand on the path."""

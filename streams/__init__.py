@@ -1,1 +1,1 @@
-
+"""Move and remember: events in, state kept, decisions out."""

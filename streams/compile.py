@@ -1,9 +1,9 @@
 """Compile kernels: one decorator, one cache folder per state of the code.
 
-Numba's on-disk cache looks at the file of a function, not at the files of the functions it calls, so an edit
-of an inner kernel would leave a stale outer one. Here the cache folder's name is a hash of every source file
-of the packages with kernels, of Numba's version, of the CPU it compiles for and of bounds checking: whatever
-can change machine code changes the folder.
+Numba's on-disk cache looks at the file of a function, not at the files of the functions it calls,
+so an edit of an inner kernel would leave a stale outer one. Here the cache folder's name is a hash
+of every source file of the packages with kernels, of Numba's version, of the CPU it compiles for
+and of bounds checking: whatever can change machine code changes the folder.
 """
 
 import hashlib
@@ -32,17 +32,18 @@ def code_hash() -> str:
 
 
 def cache_folder() -> Path:
-    """Return the folder that holds the compiled kernels of exactly this code on exactly this kind of CPU."""
-    base = Path(os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    """Return the folder of the kernels compiled from exactly this code for exactly this CPU."""
+    base = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME")
     cpu = config.CPU_NAME or platform.processor() or "host"
     checks = "checked" if config.BOUNDSCHECK else "plain"
-    return base / "dipper" / f"{code_hash()[:16]}-numba{numba.__version__}-{cpu}-{checks}"
+    name = f"{code_hash()[:16]}-numba{numba.__version__}-{cpu}-{checks}"
+    return Path(base or Path.home() / ".cache") / "dipper" / name
 
 
 config.CACHE_DIR = str(cache_folder())
 
 
 def kernel(function: F) -> F:
-    """Compile `function` for the hot path: no GIL, NumPy's error rules, strict float order (no fastmath)."""
+    """Compile for the hot path: no GIL, NumPy's error rules, strict float order (no fastmath)."""
     compiled: F = numba.njit(nogil=True, error_model="numpy", cache=True, fastmath=False)(function)
     return compiled

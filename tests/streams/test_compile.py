@@ -1,0 +1,49 @@
+"""The decorator that compiles kernels."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numba import config
+from numpy.typing import NDArray
+
+from streams.compile import cache_folder, kernel
+from tests.sizes import run_kind
+
+
+@kernel
+def _sum_to(values: NDArray[np.int64], count: int) -> int:
+    total = 0
+    for i in range(count):
+        total += values[i]
+    return total
+
+
+@pytest.mark.kernel
+def test_kernel_computes_what_plain_python_does() -> None:
+    """A kernel gives the value of the same lines without compilation."""
+    assert _sum_to(np.arange(10, dtype=np.int64), 10) == sum(range(10))
+
+
+@pytest.mark.kernel
+def test_special_runs_are_what_they_say() -> None:
+    """The run with bounds checks raises on a read past the end, and so does the one without JIT."""
+    assert bool(config.DISABLE_JIT) == (run_kind() == "plain")
+    assert bool(config.BOUNDSCHECK) == (run_kind() == "checked")
+    if run_kind() != "jit":
+        with pytest.raises(IndexError):
+            _sum_to(np.arange(10, dtype=np.int64), 11)
+
+
+def test_bounds_checked_kernels_have_their_own_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numba's cache key ignores bounds checking, so the folder's name must not."""
+    monkeypatch.setattr(config, "BOUNDSCHECK", None)
+    plain = cache_folder()
+    monkeypatch.setattr(config, "BOUNDSCHECK", True)
+    assert cache_folder() != plain
+
+
+def test_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """NUMBA_CACHE_DIR names where compiled kernels are kept."""
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    assert cache_folder().is_relative_to(tmp_path)
