@@ -1,0 +1,451 @@
+"""Every code and every record layout, once: events on the wire, rows in memory, records on the way out.
+
+Layouts are NumPy structured dtypes, aligned, so that kernels, snapshots, tests and notebooks read the same bytes.
+Units stand last in a name; times are epoch milliseconds, money is int64 minor units, rates basis points.
+"""
+
+from enum import IntEnum
+
+import numpy as np
+
+from streams import limits
+
+
+class EventType(IntEnum):
+    """What an event is. From TICK on they are control events: no applicant, signed, sequenced."""
+
+    NONE = 0
+    APPLICATION = 1
+    DRAWDOWN = 2
+    ACCEPT = 3
+    CANCEL = 4
+    ACTIVITY = 5
+    SIGNAL = 6
+    LOAN = 7
+    TICK = 8
+    GRANT = 9
+    RECALL = 10
+
+
+class LoanStep(IntEnum):
+    """What happened to a loan."""
+
+    DISBURSED = 0
+    DISBURSE_FAILED = 1
+    DUE = 2
+    PAYMENT = 3
+    REFUND = 4
+    REVERSAL = 5
+    WRITTEN_OFF = 6
+    CLOSED = 7
+
+
+class Refusal(IntEnum):
+    """Why a record is not admitted, in order of precedence. DUPLICATE is only counted; others are dead letters."""
+
+    NONE = 0
+    # decode
+    EMPTY = 1  # no value at all
+    MALFORMED = 2  # not a JSON object that orjson accepts
+    MISTYPED = 3  # a field has another type than the schema says
+    MISSING_FIELD = 4  # a field that its type needs is not there
+    TOO_LONG = 5  # an id over 40 bytes or a name over 64
+    OUT_OF_RANGE = 6  # negative or overflowing amount, time or tenor
+    UNKNOWN_TYPE = 7
+    UNKNOWN_PRODUCT = 8
+    UNKNOWN_CHANNEL = 9
+    UNKNOWN_KIND = 10  # an activity kind, signal, loan step, institution or cap that no catalog declares
+    # admit
+    NO_KEY = 11
+    KEY_MISMATCH = 12  # the record's key is not the event's applicant
+    WRONG_PARTITION = 13  # librdkafka: set partitioner=murmur2_random
+    BAD_SIGNATURE = 14
+    BAD_SEQUENCE = 15
+    NOT_STARTED = 16  # no tick yet in this partition
+    TOO_FAR_AHEAD = 17
+    TOO_OLD = 18
+    DUPLICATE = 19
+    # enrich
+    NO_ROOM = 20
+    UNKNOWN_OFFER = 21
+    OFFER_EXPIRED = 22
+    WRONG_STATE = 23  # the table of the life of an offer or loan has no such step
+    UNKNOWN_LOAN = 24
+    NOT_YOURS = 25  # the decision or loan is another applicant's or another institution's
+
+
+class Outcome(IntEnum):
+    """Class of a decision; never one heap of "declined"."""
+
+    APPROVED = 0
+    ELIGIBILITY = 1
+    FRAUD = 2
+    CREDIT = 3
+    DATA = 4
+    PRICE_CAP = 5
+    CAPACITY = 6
+    EXPIRED = 7
+
+
+class OfferState(IntEnum):
+    """Life of an approved decision."""
+
+    FREE = 0
+    OFFERED = 1
+    ACCEPTED = 2
+    DRAWN = 3
+    OPENED = 4  # a line: the offer has become one
+    CANCELLED = 5
+    EXPIRED = 6
+    FAILED = 7
+    REPAID = 8
+
+
+class LineState(IntEnum):
+    """Life of a credit line."""
+
+    FREE = 0
+    ACTIVE = 1
+    FROZEN = 2
+    CLOSED = 3
+
+
+class LoanState(IntEnum):
+    """Life of a loan, ours or another lender's."""
+
+    FREE = 0
+    OPEN = 1
+    WRITTEN_OFF = 2
+    CLOSED = 3
+
+
+class Cap(IntEnum):
+    """Which budget of an institution a lease is cut from."""
+
+    OUTSTANDING = 0  # principal lent and not repaid
+    COMMITMENT = 1  # limits of open lines
+
+
+class FundingMove(IntEnum):
+    """What moved on a lease; the names on `dipper.funding` are these in lower case with dashes."""
+
+    GRANT = 0
+    RESERVE = 1
+    DRAW = 2
+    RELEASE = 3
+    EXPIRE = 4
+    REPAY = 5
+    REVERSE = 6
+    LEASE_RETURN = 7
+
+
+class Lane(IntEnum):
+    """How a record was decoded."""
+
+    FAST = 0
+    SLOW = 1  # by orjson, on the control path
+    CONTROL = 2
+
+
+CAPS = len(Cap)
+
+# --- fields on the wire: name -> slot -------------------------------------------------------------------
+# A span is (start, length) into the batch buffer; ints and floats are values. Attributes follow VALUE in the
+# floats (numbers) or STATUS in the spans (categories), at the index that the catalog gives them.
+SPAN_FIELDS = (
+    "type", "id", "applicant", "product", "channel", "line", "merchant", "decision", "kind",
+    "counterparty", "source", "name", "status", "loan", "issuer", "step", "institution", "cap",
+    "signature", "device", "phone", "id_doc", "bank_account",
+)  # fmt: skip
+INT_FIELDS = (
+    "at", "amount_cents", "tenor_days", "principal_cents", "interest_cents", "fee_cents",
+    "penalty_cents", "due_at", "partition", "seq",
+)  # fmt: skip
+FLOAT_FIELDS = ("value",)
+
+(
+    SPAN_TYPE, SPAN_ID, SPAN_APPLICANT, SPAN_PRODUCT, SPAN_CHANNEL, SPAN_LINE, SPAN_MERCHANT,
+    SPAN_DECISION, SPAN_KIND, SPAN_COUNTERPARTY, SPAN_SOURCE, SPAN_NAME, SPAN_STATUS, SPAN_LOAN,
+    SPAN_ISSUER, SPAN_STEP, SPAN_INSTITUTION, SPAN_CAP, SPAN_SIGNATURE, SPAN_DEVICE, SPAN_PHONE,
+    SPAN_ID_DOC, SPAN_BANK_ACCOUNT,
+) = range(len(SPAN_FIELDS))  # fmt: skip
+(
+    INT_AT, INT_AMOUNT, INT_TENOR, INT_PRINCIPAL, INT_INTEREST, INT_FEE, INT_PENALTY, INT_DUE_AT,
+    INT_PARTITION, INT_SEQ,
+) = range(len(INT_FIELDS))  # fmt: skip
+FLOAT_VALUE = 0
+SPAN_CATEGORY_0 = len(SPAN_FIELDS)  # category attribute k: span SPAN_CATEGORY_0 + k
+FLOAT_ATTRIBUTE_0 = len(FLOAT_FIELDS)  # number attribute k: float FLOAT_ATTRIBUTE_0 + k
+SPANS = SPAN_CATEGORY_0 + limits.ATTRIBUTES_MAX
+INTS = len(INT_FIELDS)
+FLOATS = FLOAT_ATTRIBUTE_0 + limits.ATTRIBUTES_MAX
+
+# A row as the scanner or the slow lane left it. `*_present` has one bit a slot; other slots hold old bytes.
+RAW = np.dtype(
+    [
+        ("lane", "i4"),
+        ("refusal", "i4"),
+        ("position", "i4"),  # byte in the value that the refusal points at, -1 none
+        ("span_start", "i4", (SPANS,)),
+        ("span_len", "i4", (SPANS,)),
+        ("spans_present", "u8"),
+        ("ints_present", "u8"),
+        ("floats_present", "u8"),
+        ("ints", "i8", (INTS,)),
+        ("floats", "f8", (FLOATS,)),
+    ],
+    align=True,
+)
+assert SPANS <= 64
+
+# Vocabularies: names of finite sets, interned to codes. An entry of SYMBOL names one of them.
+(
+    VOCAB_FIELD_SPAN, VOCAB_FIELD_INT, VOCAB_FIELD_FLOAT, VOCAB_TYPE, VOCAB_PRODUCT, VOCAB_CHANNEL,
+    VOCAB_KIND, VOCAB_SIGNAL, VOCAB_STATUS, VOCAB_STEP, VOCAB_INSTITUTION, VOCAB_CAP,
+    VOCAB_CATEGORY_0,
+) = range(13)  # fmt: skip
+STATUSES = ("ok", "empty", "error")
+
+SYMBOL = np.dtype(
+    [("hash", "u8"), ("vocabulary", "i4"), ("code", "i4"), ("start", "i4"), ("len", "i4")],
+    align=True,
+)
+
+# An event that was decoded: names are codes, ids are keyed hashes. What its type does not carry is 0 or -1.
+EVENT = np.dtype(
+    [
+        ("type", "i4"),
+        ("refusal", "i4"),
+        ("position", "i4"),
+        ("lane", "i4"),
+        ("signature_ok", "i4"),
+        ("applicant_start", "i4"),
+        ("applicant_len", "i4"),
+        ("id_start", "i4"),
+        ("id_len", "i4"),
+        ("product", "i4"),
+        ("channel", "i4"),
+        ("kind", "i4"),
+        ("signal", "i4"),
+        ("status", "i4"),
+        ("step", "i4"),
+        ("issuer", "i4"),  # institution code, -1: another lender
+        ("institution", "i4"),
+        ("cap", "i4"),
+        ("tenor_days", "i4"),
+        ("partition", "i4"),
+        ("seq", "i8"),
+        ("at", "i8"),
+        ("amount_cents", "i8"),
+        ("principal_cents", "i8"),
+        ("interest_cents", "i8"),
+        ("fee_cents", "i8"),
+        ("penalty_cents", "i8"),
+        ("due_at", "i8"),
+        ("value", "f8"),
+        ("applicant_hash", "u8"),
+        ("key_lo", "u8"),  # SipHash-128 of applicant and id: the decision's id where it is a request
+        ("key_hi", "u8"),
+        ("reference_lo", "u8"),  # decision or line that it names; 0, 0 where that is no decision id
+        ("reference_hi", "u8"),
+        ("loan_lo", "u8"),  # SipHash-128 of applicant, issuer and loan
+        ("loan_hi", "u8"),
+        ("counterparty", "u8"),  # 56-bit hash, 0: none
+        ("attributes", "f8", (limits.ATTRIBUTES_MAX,)),  # NaN: not given
+    ],
+    align=True,
+)
+
+# --- tables ---------------------------------------------------------------------------------------------
+# Open addressing: a slot holds the low half of a key's hash and the row; row -1 is an empty slot.
+SLOT = np.dtype([("hash", "u8"), ("row", "i4")], align=True)
+
+PARTITION = np.dtype(
+    [
+        ("number", "i4"),
+        ("count", "i4"),  # how many partitions the input topic has
+        ("started", "i4"),
+        ("mute", "i4"),  # 1 while folding the log without output
+        ("time", "i8"),  # last accepted tick
+        ("seq", "i8"),  # last accepted control event
+        ("wave", "i8"),  # number of the wave under way, marks rows that it has touched
+        ("free_applicant", "i4"),  # heads of free lists, chained through `next`
+        ("free_page", "i4"),
+        ("free_line", "i4"),
+        ("free_loan", "i4"),
+        ("free_due", "i4"),
+        ("free_offer", "i4"),
+        ("timers", "i4"),  # how many stand in the heap
+        ("sweep_applicant", "i4"),
+        ("sweep_id", "i8"),
+        ("generation", "i8"),  # counts loans, so that a reused row is not taken for its predecessor
+        ("funding_seq", "i8"),
+    ],
+    align=True,
+)
+
+APPLICANT = np.dtype(
+    [
+        ("hash", "u8"),
+        ("id", "u1", (limits.ID_BYTES_MAX,)),
+        ("id_len", "i4"),
+        ("next", "i4"),  # free list
+        ("used", "i4"),
+        ("first_page", "i4"),
+        ("last_page", "i4"),
+        ("events", "i4"),
+        ("truncated", "i4"),
+        ("first_line", "i4"),
+        ("first_loan", "i4"),
+        ("open_offers", "i4"),
+        ("recent_next", "i4"),
+        ("reserved_cents", "i8"),  # live reservations of loans and draws, all institutions
+        ("last_at", "i8"),
+        ("wave", "i8"),
+        ("recent_ids", "u8", (limits.RECENT_IDS,)),
+        ("attributes", "f8", (limits.ATTRIBUTES_MAX,)),
+        ("signal_value", "f8", (limits.SIGNALS_MAX,)),
+        ("signal_at", "i8", (limits.SIGNALS_MAX,)),  # 0: never
+    ],
+    align=True,
+)
+
+# The event pool: chains of pages. entries[page, k] for k < count; tag = counterparty << 8 | kind.
+PAGE = np.dtype(
+    [
+        ("next", "i4"),
+        ("count", "i4"),
+        ("min_at", "i8"),
+        ("max_at", "i8"),
+        ("kinds", "u8"),  # one bit a kind
+    ],
+    align=True,
+)
+ENTRY = np.dtype([("at", "i8"), ("amount_cents", "i8"), ("tag", "u8")], align=True)
+
+# Ids remembered against repeats: until `expires_at`, or while the loan row is of that generation.
+ID = np.dtype(
+    [("lo", "u8"), ("hi", "u8"), ("expires_at", "i8"), ("loan", "i4"), ("used", "i4"), ("generation", "i8")],
+    align=True,
+)
+
+LINE = np.dtype(
+    [
+        ("lo", "u8"),
+        ("hi", "u8"),
+        ("applicant", "i4"),
+        ("next", "i4"),  # of the same applicant, or free list
+        ("state", "i4"),
+        ("institution", "i4"),
+        ("product", "i4"),
+        ("channel", "i4"),
+        ("limit_cents", "i8"),
+        ("available_cents", "i8"),
+        ("committed_cents", "i8"),  # taken from the commitment lease, 0 where the policy takes none
+        ("opened_at", "i8"),
+    ],
+    align=True,
+)
+
+LOAN = np.dtype(
+    [
+        ("lo", "u8"),
+        ("hi", "u8"),
+        ("applicant", "i4"),
+        ("next", "i4"),  # of the same applicant, or free list
+        ("state", "i4"),
+        ("institution", "i4"),  # -1: another lender's
+        ("line", "i4"),  # -1: none
+        ("offer", "i4"),  # our own: row of its offer, -1
+        ("first_due", "i4"),  # chain of dues, by due_at
+        ("dues", "i4"),
+        ("principal_cents", "i8"),
+        ("outstanding_cents", "i8"),
+        ("paid_cents", "i8"),  # of dues: principal, interest, fees and penalties, less reversals
+        ("disbursed_at", "i8"),
+        ("closed_at", "i8"),  # 0: open
+        ("generation", "i8"),
+    ],
+    align=True,
+)
+
+# One instalment. covered_at: when payments reached it, 0 never. Days past due follow from these and a time.
+DUE = np.dtype(
+    [("due_at", "i8"), ("amount_cents", "i8"), ("covered_at", "i8"), ("next", "i4")], align=True
+)
+
+OFFER = np.dtype(
+    [
+        ("lo", "u8"),
+        ("hi", "u8"),
+        ("applicant", "i4"),
+        ("next", "i4"),  # free list
+        ("state", "i4"),
+        ("institution", "i4"),
+        ("product", "i4"),
+        ("channel", "i4"),
+        ("policy", "i4"),
+        ("cap", "i4"),  # -1: no reservation (a line that takes no commitment)
+        ("line", "i4"),  # row of the line drawn on, -1
+        ("is_line", "i4"),
+        ("tenor_days", "i4"),
+        ("amount_cents", "i8"),
+        ("outstanding_cents", "i8"),
+        ("expires_at", "i8"),
+    ],
+    align=True,
+)
+
+# Timers: a binary heap by (at, lo); a timer whose offer has changed state or row since does nothing.
+TIMER = np.dtype([("at", "i8"), ("lo", "u8"), ("offer", "i4")], align=True)
+
+# granted + overdrawn = free + reserved + drawn + returned, after every event.
+LEASE = np.dtype(
+    [
+        ("granted_cents", "i8"),
+        ("free_cents", "i8"),
+        ("reserved_cents", "i8"),
+        ("drawn_cents", "i8"),
+        ("returned_cents", "i8"),
+        ("overdrawn_cents", "i8"),
+    ],
+    align=True,
+)
+
+# A verdict of one policy on one request. outcome: Outcome; reasons: mask by models.policy.reasons.
+VERDICT = np.dtype(
+    [
+        ("policy", "i4"),
+        ("institution", "i4"),
+        ("outcome", "i4"),
+        ("band", "i4"),  # -1: none
+        ("rate_bps", "i4"),
+        ("apr_bps", "i4"),
+        ("tenor_days", "i4"),
+        ("method", "i4"),
+        ("cap", "i4"),  # Cap to reserve from, -1: none
+        ("rank", "i4"),  # place among the offers, -1: no offer
+        ("reasons", "u8"),
+        ("pd_ppm", "i8"),  # -1: the policy has no score
+        ("amount_cents", "i8"),
+        ("fee_cents", "i8"),
+        ("instalment_cents", "i8"),
+        ("offer_ms", "i8"),  # how long the offer stands
+    ],
+    align=True,
+)
+
+# What the step writes: one row a record. Dead letters point at their input row and carry no bytes.
+OUTPUT = np.dtype(
+    [
+        ("topic", "i4"),  # index into topology.STEP_OUTPUTS
+        ("source", "i4"),  # row of the batch
+        ("key_start", "i4"),
+        ("key_len", "i4"),  # -1: no key
+        ("value_start", "i4"),
+        ("value_len", "i4"),
+        ("refusal", "i4"),
+        ("position", "i4"),
+    ],
+    align=True,
+)
