@@ -1,0 +1,1 @@
+"""The doors to Kafka: brokers to start, topics, clients, intake and publishing."""

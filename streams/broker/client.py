@@ -1,0 +1,70 @@
+"""Kafka clients with the settings that dipper's guarantees rest on, per kind of broker."""
+
+from typing import Any, Literal
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
+from aiokafka.errors import KafkaError
+
+from streams.broker.embedded import CLUSTER_ID
+from streams.broker.kafka import RECORD_BYTES_MAX
+from streams.errors import BrokerError
+
+Kind = Literal["embedded", "kafka"]
+
+_FETCH_BYTES_MAX = 16 * 1024 * 1024
+_BATCH_BYTES_MAX = 256 * 1024
+
+
+async def broker_kind(bootstrap: str) -> Kind:
+    """Return which kind of broker answers at `bootstrap`; `BrokerError` if none does."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    try:
+        await admin.start()
+        cluster = await admin.describe_cluster()
+    except (KafkaError, OSError) as error:
+        message = f"no broker answers at {bootstrap}: {error}; start one with `dipper broker`"
+        raise BrokerError(message) from error
+    finally:
+        await admin.close()
+    return "embedded" if cluster["cluster_id"] == CLUSTER_ID else "kafka"
+
+
+def make_producer(bootstrap: str, kind: Kind, **overrides: Any) -> AIOKafkaProducer:
+    """Return a producer, not started: every record acknowledged by all in-sync copies.
+
+    On Apache Kafka it is idempotent, so a retry neither repeats nor reorders; the embedded broker
+    knows no idempotent producer. Keys go to murmur2(key) mod partitions, aiokafka's default and
+    Java's: `partitioner` must not be overridden for `dipper.events`.
+    """
+    settings: dict[str, Any] = {
+        "bootstrap_servers": bootstrap,
+        "acks": "all",
+        "enable_idempotence": kind == "kafka",
+        "max_batch_size": _BATCH_BYTES_MAX,
+        "max_request_size": RECORD_BYTES_MAX,
+    }
+    return AIOKafkaProducer(**(settings | overrides))
+
+
+def make_consumer(
+    bootstrap: str, *topics: str, group: str | None = None, **overrides: Any
+) -> AIOKafkaConsumer:
+    """Return a consumer, not started: from the start of the log, no offset committed by itself.
+
+    It reads committed transactions only. In a group, partitions stay where they are as long as
+    they can (sticky). The same settings do for both kinds of broker.
+    """
+    settings: dict[str, Any] = {
+        "bootstrap_servers": bootstrap,
+        "group_id": group,
+        "enable_auto_commit": False,
+        "auto_offset_reset": "earliest",
+        "isolation_level": "read_committed",
+        "partition_assignment_strategy": (StickyPartitionAssignor,),
+        "fetch_max_bytes": _FETCH_BYTES_MAX,
+        "max_partition_fetch_bytes": _FETCH_BYTES_MAX,
+        "fetch_max_wait_ms": 50,
+    }
+    return AIOKafkaConsumer(*topics, **(settings | overrides))

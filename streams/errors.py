@@ -1,0 +1,13 @@
+"""What goes wrong outside of us, said in one sentence."""
+
+
+class DipperError(Exception):
+    """A fault of input, configuration or surroundings; never one of our own code.
+
+    Its text is one sentence that names the file and line where there is one, and the remedy. The
+    command prints it and exits with code 2; a notebook sees it as it is.
+    """
+
+
+class BrokerError(DipperError):
+    """A broker cannot be started or reached, or is not set up as dipper needs it."""
