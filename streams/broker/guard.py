@@ -1,13 +1,14 @@
 """Run a program for as long as standard input stays open.
 
 The starter holds the other end of that pipe. Whatever ends the starter, kill -9 included, closes
-the pipe, and so no broker outlives the process that wanted it. Started by path with nothing
-imported but the standard library, so that it costs a few milliseconds:
+the pipe, and so no broker, and no folder of one, outlives the process that wanted it. Started by
+path with nothing imported but the standard library, so that it costs a few milliseconds:
 
-    python guard.py GRACE_SECONDS PROGRAM [ARGUMENT ...]
+    python guard.py GRACE_SECONDS FOLDER PROGRAM [ARGUMENT ...]
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -21,6 +22,7 @@ def main(arguments: list[str]) -> int:
     def stop_at_end_of_input() -> None:
         while os.read(0, 4096):
             pass
+        asked.set()
         program.terminate()
         try:
             program.wait(grace_s)
@@ -28,7 +30,10 @@ def main(arguments: list[str]) -> int:
             program.kill()
 
     threading.Thread(target=stop_at_end_of_input, daemon=True).start()
-    return program.wait()
+    code = program.wait()
+    if asked.is_set():
+        shutil.rmtree(folder, ignore_errors=True)
+    return code
 
 
 if __name__ == "__main__":

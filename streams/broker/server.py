@@ -101,8 +101,9 @@ class BrokerServer(ABC):
 
     def _spawn(self, command: list[str]) -> None:
         with (self.folder / "broker.log").open("wb") as log:
+            guard = [sys.executable, "-I", "-S", str(_GUARD), str(self.grace_s), str(self.folder)]
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(_GUARD), str(self.grace_s), *command],
+                [*guard, *command],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,

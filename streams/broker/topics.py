@@ -1,68 +1,29 @@
-"""The topics, as data, and a coroutine that makes them."""
+"""Make the topics that `streams.topology` lists, with the settings that each needs."""
 
-from typing import NamedTuple
+import asyncio
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, for_code
 
 from streams.errors import BrokerError
+from streams.topology import CLOCK, CONTROL, DEAD_LETTERS, EVENTS, TOPICS, Topic
 
-EVENTS = "dipper.events"
-DECISIONS = "dipper.decisions"
-EVIDENCE = "dipper.evidence"
-FUNDING = "dipper.funding"
-NOTICES = "dipper.notices"
-DEAD_LETTERS = "dipper.dead-letters"
-CONTROL = "dipper.control"
-CLOCK = "dipper.clock"
-
-EVENT_BYTES_MAX = 1_572_864  # 1.5 MiB: a megabyte of junk still arrives, and becomes a dead letter
+EVENT_BYTES_MAX = 2_097_152  # 2 MiB: a megabyte of junk still arrives, and becomes a dead letter
 DEAD_LETTER_BYTES_MAX = 2_359_296  # 2.25 MiB: the largest event, its headers, a batch around it
 
 _TOPIC_ALREADY_EXISTS = 36
-_FOREVER = ("retention.ms", "-1")
-_ONE_DAY = ("retention.ms", "86400000")
-
-
-class Topic(NamedTuple):
-    """One topic: whether it has a partition per input partition (else 1), settings, content."""
-
-    name: str
-    per_input_partition: bool
-    settings: tuple[tuple[str, str], ...]
-    holds: str
-
-
-TOPICS = (
-    Topic(
-        EVENTS,
-        True,
-        (_FOREVER, ("max.message.bytes", str(EVENT_BYTES_MAX))),
-        "every input event: one totally ordered log per partition",
-    ),
-    Topic(DECISIONS, True, (_FOREVER,), "one decision per application or drawdown (JSON)"),
-    Topic(EVIDENCE, True, (_FOREVER,), "behind each decision: features, scores, masks, candidates"),
-    Topic(FUNDING, True, (_FOREVER,), "reserve, draw, release, expire, low-water, lease-return"),
-    Topic(NOTICES, True, (_FOREVER,), "what agents tell applicants and institutions"),
-    Topic(
-        DEAD_LETTERS,
-        True,
-        (_FOREVER, ("max.message.bytes", str(DEAD_LETTER_BYTES_MAX))),
-        "refused bytes untouched; headers: reason, byte position, source topic, partition, offset",
-    ),
-    Topic(
-        CONTROL,
-        False,
-        (("cleanup.policy", "compact"),),
-        "bodies of policies, institutions, lists, small models, approvals, by hash",
-    ),
-    Topic(
-        CLOCK,
-        False,
-        (_ONE_DAY,),
-        "unsigned tick lines of a file, handed from publish to control",
-    ),
-)
+_VISIBLE_S_MAX = 30
+_POLL_S = 0.02
+# Logs and answers for the auditor stay until an archive says otherwise; the clock is talk of a day.
+_KEEP = {"retention.ms": "-1"}
+_SETTINGS = {
+    EVENTS: _KEEP | {"max.message.bytes": str(EVENT_BYTES_MAX)},
+    DEAD_LETTERS: _KEEP | {"max.message.bytes": str(DEAD_LETTER_BYTES_MAX)},
+    CONTROL: {"cleanup.policy": "compact"},
+    CLOCK: {"retention.ms": "86400000"},
+}
+assert CONTROL.compacted
+assert {topic for topic in TOPICS if topic.compacted} == {CONTROL}
 
 
 async def ensure_topics(bootstrap: str, partitions: int, *, replication: int = 1) -> None:
@@ -90,7 +51,7 @@ async def ensure_topics(bootstrap: str, partitions: int, *, replication: int = 1
 
 
 def _partitions_of(topic: Topic, partitions: int) -> int:
-    return partitions if topic.per_input_partition else 1
+    return topic.partitions or partitions
 
 
 async def _create(
@@ -101,7 +62,7 @@ async def _create(
             topic.name,
             _partitions_of(topic, partitions),
             replication,
-            topic_configs=dict(topic.settings),
+            topic_configs=_SETTINGS.get(topic, _KEEP),
         )
         for topic in missing
     ]
@@ -113,9 +74,12 @@ async def _create(
 
 
 async def _check_partitions(admin: AIOKafkaAdminClient, partitions: int) -> None:
-    present = set(await admin.list_topics())
     wanted = {topic.name: _partitions_of(topic, partitions) for topic in TOPICS}
-    for found in await admin.describe_topics(sorted(present & set(wanted))):
+    # A topic that is made is not at once known to the node that we ask.
+    async with asyncio.timeout(_VISIBLE_S_MAX):
+        while not wanted.keys() <= set(await admin.list_topics()):
+            await asyncio.sleep(_POLL_S)
+    for found in await admin.describe_topics(list(wanted)):
         name, count = found["topic"], len(found["partitions"])
         if count != wanted[name]:
             message = (
