@@ -15,9 +15,14 @@ import threading
 
 
 def main(arguments: list[str]) -> int:
-    """Run the program; on end of input ask it to stop, after the grace kill it; return its code."""
-    grace_s = float(arguments[0])
-    program = subprocess.Popen(arguments[1:], stdin=subprocess.DEVNULL)
+    """Run the program and return its code; at end of input stop it and remove its folder.
+
+    Stopping is asking, and killing once the grace is over. A program that ends by itself leaves
+    its folder, so that the starter can read why.
+    """
+    grace_s, folder = float(arguments[0]), arguments[1]
+    asked = threading.Event()
+    program = subprocess.Popen(arguments[2:], stdin=subprocess.DEVNULL)
 
     def stop_at_end_of_input() -> None:
         while os.read(0, 4096):
