@@ -1,7 +1,8 @@
-"""Turn a raw score into a probability of default by sorted steps: comparisons only (part of stage 6).
+"""Turn a raw score into a probability of default by sorted steps: comparisons only (part of stage
+6).
 
-The step function is made at training (`models/train/isotonic.py`), since `exp` and `log` differ between
-machines in the last bit; here only the lookup is left.
+The step function is made at training (`models/train/isotonic.py`), since `exp` and `log` differ
+between machines in the last bit; here only the lookup is left.
 """
 
 import numpy as np
@@ -14,7 +15,11 @@ from streams.compile import kernel
 
 @kernel
 def calibrate_block(
-    models: ModelTables, model: int, n_rows: int, raw: NDArray[np.float64], pd_ppm: NDArray[np.int64]
+    models: ModelTables,
+    model: int,
+    n_rows: int,
+    raw: NDArray[np.float64],
+    pd_ppm: NDArray[np.int64],
 ) -> None:
     """Write `pd_ppm[:n_rows]` for the scores `raw[:n_rows]` of `model`."""
     start = np.int64(models.models[model]["step_start"])

@@ -2,4 +2,6 @@
 
 
 class ModelError(ValueError):
-    """A model, scorecard or calibration that cannot be used: one sentence with file, line and remedy."""
+    """A model, scorecard or calibration that cannot be used: one sentence with file, line and
+    remedy.
+    """

@@ -1,14 +1,15 @@
 """Read LightGBM's text model format into plain trees; refuse what dipper does not score exactly.
 
 The live worker never imports lightgbm, so this is the one reader of the format. It is stricter than
-LightGBM's own: unknown keys, stray bytes and sizes that disagree are refused, since a model that is read
-differently here than there would decide differently. Meanings follow LightGBM's documented behaviour for
-versions v3 and v4 of the format.
+LightGBM's own: unknown keys, stray bytes and sizes that disagree are refused, since a model that is
+read differently here than there would decide differently. Meanings follow LightGBM's documented
+behaviour for versions v3 and v4 of the format.
 """
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from math import isfinite
 from pathlib import Path
 
@@ -21,10 +22,11 @@ _HEADER_KEYS = {
     "average_output", "feature_names", "monotone_constraints", "feature_infos", "tree_sizes",
 }  # fmt: skip
 _TREE_KEYS = {
-    "num_leaves", "num_cat", "split_feature", "split_gain", "threshold", "decision_type", "left_child",
-    "right_child", "leaf_value", "leaf_weight", "leaf_count", "internal_value", "internal_weight",
-    "internal_count", "cat_boundaries", "cat_threshold", "is_linear", "shrinkage",
-    "leaf_const", "num_features", "leaf_features", "leaf_coeff",
+    "num_leaves", "num_cat", "split_feature", "split_gain", "threshold", "decision_type",
+    "left_child", "right_child", "leaf_value", "leaf_weight", "leaf_count", "internal_value",
+    "internal_weight",
+    "internal_count", "cat_boundaries", "cat_threshold", "is_linear",
+    "shrinkage", "leaf_const", "num_features", "leaf_features", "leaf_coeff",
 }  # fmt: skip
 _INTEGER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 _NUMBER = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?", re.ASCII)
@@ -55,7 +57,7 @@ class TextTree:
 
 @dataclass(frozen=True, slots=True)
 class TextModel:
-    """A gradient-boosted model with one output, whose raw score is the sum of its trees in order."""
+    """A gradient-boosted model of one output; its raw score is the sum of its trees in order."""
 
     feature_names: list[str]
     objective: str
@@ -101,7 +103,9 @@ class _Reader:
             key, _, value = text.partition("=")
             if key not in known:
                 shown = key[:40].encode("unicode_escape").decode()
-                raise self.refuse(f"unknown key '{shown}' in {where}; save the model with LightGBM 3 or 4")
+                raise self.refuse(
+                    f"unknown key '{shown}' in {where}; save the model with LightGBM 3 or 4"
+                )
             if key in values:
                 raise self.refuse(f"key '{key}' stands twice in {where}; save the model again")
             values[key] = value
@@ -110,16 +114,22 @@ class _Reader:
     def integers(self, values: dict[str, str], key: str, count: int, where: str) -> list[int]:
         items = self._items(values, key, count, where)
         if not all(_INTEGER.fullmatch(item) for item in items):
-            raise self.refuse(f"'{key}' of {where} holds something else than whole numbers; save it again")
+            raise self.refuse(
+                f"'{key}' of {where} holds something else than whole numbers; save it again"
+            )
         return [int(item) for item in items]
 
     def numbers(self, values: dict[str, str], key: str, count: int, where: str) -> list[float]:
         items = self._items(values, key, count, where)
         if not all(_NUMBER.fullmatch(item) for item in items):
-            raise self.refuse(f"'{key}' of {where} holds something else than finite numbers; retrain it")
+            raise self.refuse(
+                f"'{key}' of {where} holds something else than finite numbers; retrain it"
+            )
         numbers = [float(item) for item in items]
         if not all(isfinite(number) for number in numbers):
-            raise self.refuse(f"'{key}' of {where} holds a number beyond float64; retrain the model")
+            raise self.refuse(
+                f"'{key}' of {where} holds a number beyond float64; retrain the model"
+            )
         return numbers
 
     def _items(self, values: dict[str, str], key: str, count: int, where: str) -> list[str]:
@@ -128,7 +138,7 @@ class _Reader:
         items = values[key].split(" ") if values[key] else []
         if len(items) != count:
             raise self.refuse(
-                f"'{key}' of {where} holds {len(items)} values where {count} belong; save the model again"
+                f"'{key}' of {where} holds {len(items)} values, not {count}; save the model again"
             )
         return items
 
@@ -136,19 +146,21 @@ class _Reader:
 def read_lightgbm_text(path: Path) -> TextModel:
     """Read the text model at `path`.
 
-    Raises ModelError on anything but a one-output gradient-boosted model (gbdt, dart or goss) with constant
-    leaves, naming file, line and remedy.
+    Raises ModelError on anything but a one-output gradient-boosted model (gbdt, dart or goss) with
+    constant leaves, naming file, line and remedy.
     """
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror}); put the model file there.") from error
+        raise ModelError(
+            f"{path}: cannot be read ({error.strerror}); put the model file there."
+        ) from error
     try:
         text = data.decode("ascii")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ModelError(
-            f"{path}:{line}: byte {error.start} is not ASCII; save the model as text with plain feature names."
+            f"{path}:{line}: byte {error.start} is not ASCII; save it with ASCII feature names."
         ) from error
     return parse_lightgbm_text(path, text)
 
@@ -157,7 +169,9 @@ def parse_lightgbm_text(path: Path, text: str) -> TextModel:
     """Parse the ASCII `text` of a model; `path` only names it in refusals."""
     reader = _Reader(path, text)
     if reader.step() != "tree":
-        raise reader.refuse("this is no LightGBM text model (its first line is 'tree'); use save_model")
+        raise reader.refuse(
+            "this is no LightGBM text model (its first line is 'tree'); use save_model"
+        )
     header = reader.keys_until_blank(_HEADER_KEYS, "the header")
     _refuse_unsupported(reader, header)
     features = _feature_names(reader, header)
@@ -174,7 +188,9 @@ def parse_lightgbm_text(path: Path, text: str) -> TextModel:
             reader.step()
         stop = reader.line.offset + len(reader.line.text) + 1
         if stop - start != size:
-            raise reader.refuse(f"tree {index} is {stop - start} bytes, not {size}; copy the file again")
+            raise reader.refuse(
+                f"tree {index} is {stop - start} bytes, not {size}; copy the file again"
+            )
     if reader.step() != "end of trees":
         raise reader.refuse("'end of trees' belongs here; the file is damaged, copy it again")
     return TextModel(features, header["objective"].split(" ")[0], trees)
@@ -183,15 +199,21 @@ def parse_lightgbm_text(path: Path, text: str) -> TextModel:
 def _refuse_unsupported(reader: _Reader, header: dict[str, str]) -> None:
     version = header.get("version", "")
     if version not in _VERSIONS:
-        raise reader.refuse(f"format version '{version}' is not one of v3, v4; save it with LightGBM 3 or 4")
+        raise reader.refuse(
+            f"format version '{version}' is not one of v3, v4; save it with LightGBM 3 or 4"
+        )
     if "average_output" in header:
-        raise reader.refuse("random forests (averaged output) are not supported; train with boosting=gbdt")
+        raise reader.refuse(
+            "random forests (averaged output) are not supported; train with boosting=gbdt"
+        )
     if header.get("num_class") != "1" or header.get("num_tree_per_iteration") != "1":
-        raise reader.refuse("models of several outputs are not supported; train with objective=binary")
+        raise reader.refuse(
+            "models of several outputs are not supported; train with objective=binary"
+        )
     objective = header.get("objective", "").split(" ")[0]
     if objective not in _OBJECTIVES:
         raise reader.refuse(
-            f"objective '{objective}' is not one of {', '.join(_OBJECTIVES)}; train with objective=binary"
+            f"objective '{objective}' is none of {', '.join(_OBJECTIVES)}; train with 'binary'"
         )
 
 
@@ -199,7 +221,9 @@ def _feature_names(reader: _Reader, header: dict[str, str]) -> list[str]:
     last = reader.integers(header, "max_feature_idx", 1, "the header")[0]
     names = header.get("feature_names", "").split(" ")
     if len(names) != last + 1 or len(set(names)) != len(names) or "" in names:
-        raise reader.refuse("'feature_names' are not max_feature_idx + 1 different names; save the model again")
+        raise reader.refuse(
+            "'feature_names' are not max_feature_idx + 1 different names; save the model again"
+        )
     return names
 
 
@@ -212,7 +236,9 @@ def _tree(reader: _Reader, index: int, feature_count: int) -> TextTree:
     num_cat = reader.integers(values, "num_cat", 1, where)[0]
     splits = num_leaves - 1
     if not 1 <= num_leaves <= LEAVES_MAX or not 0 <= num_cat <= splits:
-        raise reader.refuse(f"{where} has {num_leaves} leaves, {num_cat} categorical; copy the file again")
+        raise reader.refuse(
+            f"{where} has {num_leaves} leaves, {num_cat} categorical; copy the file again"
+        )
     boundaries, words = [0], list[int]()
     if num_cat > 0:
         boundaries = reader.integers(values, "cat_boundaries", num_cat + 1, where)
@@ -236,24 +262,34 @@ def _check_tree(reader: _Reader, where: str, tree: TextTree, feature_count: int)
     """Refuse what would read outside an array, loop, or mean another thing to LightGBM."""
     splits = tree.num_leaves - 1
     if not all(0 <= feature < feature_count for feature in tree.split_feature):
-        raise reader.refuse(f"{where} splits on a feature that is not in 'feature_names'; copy it again")
+        raise reader.refuse(
+            f"{where} splits on a feature that is not in 'feature_names'; copy it again"
+        )
     if not _is_one_tree(tree):
         raise reader.refuse(f"the children of {where} do not form one tree; copy the file again")
     starts = tree.cat_boundaries
-    if starts[0] != 0 or any(stop < start for start, stop in zip(starts, starts[1:], strict=False)):
+    if starts[0] != 0 or any(stop < start for start, stop in pairwise(starts)):
         raise reader.refuse(f"'cat_boundaries' of {where} do not rise from 0; copy the file again")
     if not all(0 <= word < 1 << 32 for word in tree.cat_threshold):
-        raise reader.refuse(f"'cat_threshold' of {where} is not of 32-bit words; copy the file again")
+        raise reader.refuse(
+            f"'cat_threshold' of {where} is not of 32-bit words; copy the file again"
+        )
     for split in range(splits):
         decision = tree.decision_type[split]
         if not 0 <= decision <= DEFAULT_LEFT_BIT + CATEGORICAL_BIT + (MISSING_NAN << 2):
-            raise reader.refuse(f"split {split} of {where} has unknown decision_type {decision}; copy it again")
+            raise reader.refuse(
+                f"split {split} of {where} has unknown decision_type {decision}; copy it again"
+            )
         if decision & CATEGORICAL_BIT and tree.threshold[split] not in range(len(starts) - 1):
-            raise reader.refuse(f"split {split} of {where} names no set of categories; copy the file again")
+            raise reader.refuse(
+                f"split {split} of {where} names no set of categories; copy the file again"
+            )
 
 
 def _is_one_tree(tree: TextTree) -> bool:
-    """Whether each split but the root, and each leaf, is the child of exactly one split that comes before it."""
+    """Whether each split but the root, and each leaf, is the child of exactly one split that comes
+    before it.
+    """
     splits = tree.num_leaves - 1
     seen_splits, seen_leaves = {0} if splits else set[int](), set[int]()
     for split, children in enumerate(zip(tree.left_child, tree.right_child, strict=True)):

@@ -1,4 +1,6 @@
-"""Stage 6, score: features to raw scores and probabilities of default, all models of a deployment at once."""
+"""Stage 6, score: features to raw scores and probabilities of default, all models of a deployment
+at once.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +23,11 @@ def score_block(
 ) -> None:
     """Score up to BLOCK rows under every model.
 
-    Reads `vectors` (catalog columns, BLOCK): one row a feature, one column a request, NaN where missing; only
-    the first `n_rows` columns (0 to BLOCK) count. Writes the same columns of `raw` (models, BLOCK): sum of
-    leaf values or points, and of `pd_ppm` (models, BLOCK): parts per million, 0 to 1,000,000. A row's
-    result depends on that row alone, never on `n_rows` or its place.
+    Reads `vectors` (catalog columns, BLOCK): one row a feature, one column a request, NaN where
+    missing; only the first `n_rows` columns (0 to BLOCK) count. Writes the same columns of `raw`
+    (models, BLOCK): sum of leaf values or points, and of `pd_ppm` (models, BLOCK): parts per
+    million, 0 to 1,000,000. A row's result depends on that row alone, never on `n_rows` or its
+    place.
     """
     assert 0 <= n_rows <= BLOCK
     assert vectors.shape[1] >= n_rows

@@ -8,8 +8,11 @@ from streams.compile import kernel
 
 
 @kernel
-def last_at_most(sorted_values: NDArray[np.float64], start: int, stop: int, value: float) -> int:
-    """Return the index in [start, stop) of the last of the rising `sorted_values` that is <= `value`.
+def last_at_most(
+    sorted_values: NDArray[np.float64], start: np.int64, stop: np.int64, value: float
+) -> np.int64:
+    """Return the index in [start, stop) of the last of the rising `sorted_values` that is <=
+    `value`.
 
     The first value is -inf, so that one exists for every number; NaN gives `start`.
     """
@@ -25,7 +28,11 @@ def last_at_most(sorted_values: NDArray[np.float64], start: int, stop: int, valu
 
 @kernel
 def score_card(
-    models: ModelTables, model: int, vectors: NDArray[np.float64], n_rows: int, total: NDArray[np.float64]
+    models: ModelTables,
+    model: int,
+    vectors: NDArray[np.float64],
+    n_rows: int,
+    total: NDArray[np.float64],
 ) -> None:
     """Write into `total[:n_rows]` the sum of points of each row under scorecard `model`.
 

@@ -1,8 +1,9 @@
 """All models of a deployment as flat arrays: what the scoring kernel walks.
 
-Every model's trees, scorecard rows and calibration steps stand one after another in the same arrays, and
-records of `MODEL_DTYPE` say where each begins. So the Numba type is the same for no model, one or a hundred,
-and the kernel is compiled once. Offsets are absolute; `join_models` shifts them.
+Every model's trees, scorecard rows and calibration steps stand one after another in the same
+arrays, and records of `MODEL_DTYPE` say where each begins. So the Numba type is the same for no
+model, one or a hundred, and the kernel is compiled once. Offsets are absolute; `join_models` shifts
+them.
 """
 
 from typing import NamedTuple
@@ -16,9 +17,9 @@ BLOCK = 128
 KIND_TREES = 0
 KIND_SCORECARD = 1
 
-PATH_MASK32 = 0
-PATH_MASK64 = 1
-PATH_WALK = 2
+PATH_MASK = 0
+PATH_WALK = 1
+MASK_LEAVES_MAX = 64
 
 SPLIT_NAN_RIGHT = 0
 SPLIT_NAN_LEFT = 1
@@ -44,7 +45,7 @@ MODEL_DTYPE = np.dtype(
 )
 TREE_DTYPE = np.dtype(
     [
-        ("path", np.int32),  # how the tree is scored: PATH_MASK32, PATH_MASK64 or PATH_WALK
+        ("path", np.int32),  # how the tree is scored: PATH_MASK or PATH_WALK
         ("root", np.int32),  # index of the root's node, or ~leaf for a tree of one leaf
         ("leaf_start", np.int32),
     ],
@@ -76,8 +77,8 @@ CARD_DTYPE = np.dtype(
 class ModelTables(NamedTuple):
     """Flat, writable, C-contiguous arrays of all models; `model_count` is `len(models)`.
 
-    Shapes: M models, T trees, N nodes, L leaves, C category sets, W words, F scorecard rows (one a feature of
-    a scorecard), B bins, S calibration steps.
+    Shapes: M models, T trees, N nodes, L leaves, C category sets, W words, F scorecard rows (one a
+    feature of a scorecard), B bins, S calibration steps.
     """
 
     models: NDArray[np.void]
@@ -87,7 +88,9 @@ class ModelTables(NamedTuple):
     tree_nodes: NDArray[np.int32]
     """[T, SPLIT_KINDS + 1]: nodes of kind k of a tree are those from [t, k] to [t, k + 1]."""
     nodes: NDArray[np.void]
-    """NODE_DTYPE[N], by tree, then by kind, then by column."""
+    """NODE_DTYPE[N], by tree, then by kind, then by column; padding nodes drop no leaf and have no
+    parent.
+    """
     leaf_value: NDArray[np.float64]
     """[L], raw score of a leaf, shrinkage included; leaves stand from left to right."""
     category_start: NDArray[np.int64]
@@ -109,15 +112,13 @@ class ModelTables(NamedTuple):
 class ScoreScratch(NamedTuple):
     """Working memory of `score_block`, overwritten by each call; one a thread."""
 
-    live32: NDArray[np.uint32]
-    """[BLOCK], leaves still possible in a tree of at most 32."""
-    live64: NDArray[np.uint64]
-    """[BLOCK], leaves still possible in a tree of at most 64."""
+    live: NDArray[np.uint64]
+    """[BLOCK], the leaves of a tree that each row can still reach, one bit a leaf."""
 
 
 def make_scratch() -> ScoreScratch:
     """Take the working memory of `score_block` once, at start."""
-    return ScoreScratch(np.zeros(BLOCK, np.uint32), np.zeros(BLOCK, np.uint64))
+    return ScoreScratch(np.zeros(BLOCK, np.uint64))
 
 
 def empty_tables() -> ModelTables:

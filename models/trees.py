@@ -1,15 +1,17 @@
 """Score gradient-boosted trees exactly as LightGBM does, in blocks of rows (part of stage 6).
 
-A tree of at most 64 leaves is scored by QuickScorer: each split carries a mask of the leaves that stay
-possible when its test fails, a row starts with all leaves and drops the masked ones, and the lowest leaf left
-is where the row ends. No branch depends on data, so the compiler turns the loop over rows into vector
-instructions. Larger trees, and waves of a few rows, walk the nodes from the root.
+A tree of at most 64 leaves is scored by QuickScorer: each split carries a mask of the leaves that
+stay possible when its test fails, a row starts with all leaves and drops the masked ones, and the
+lowest leaf left is where the row ends. No branch depends on data, so the compiler turns the loop
+over rows into vector instructions. Larger trees, and waves of a few rows, walk the nodes from the
+root.
 
-Source: Lucchese et al., "QuickScorer: a fast algorithm to rank documents with additive ensembles of regression
-trees", SIGIR 2015. The meaning of each split is LightGBM's, see `models/lightgbm_text.py`.
+Source: Lucchese et al., "QuickScorer: a fast algorithm to rank documents with additive ensembles of
+regression trees", SIGIR 2015. The meaning of each split is LightGBM's, see
+`models/lightgbm_text.py`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import inf, nextafter
 
 import numpy as np
@@ -25,10 +27,10 @@ from models.lightgbm_text import (
 )
 from models.tables import (
     KIND_TREES,
+    MASK_LEAVES_MAX,
     MODEL_DTYPE,
     NODE_DTYPE,
-    PATH_MASK32,
-    PATH_MASK64,
+    PATH_MASK,
     PATH_WALK,
     SPLIT_CATEGORY,
     SPLIT_KINDS,
@@ -44,33 +46,28 @@ from models.tables import (
 )
 from streams.compile import kernel
 
-WALK_ROWS_MAX = 4
+WALK_ROWS_MAX = 6
 """Up to this many rows a walk from the root is cheaper than testing every split (measured)."""
 
-_ALL32 = np.uint32(0xFFFFFFFF)
-_ALL64 = np.uint64(0xFFFFFFFFFFFFFFFF)
-_LOW32 = np.uint64(0xFFFFFFFF)
+_ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 _ONE = np.uint64(1)
-_SHIFT_HIGH = np.uint64(32)
-# Index of the only bit set in x = table[(x * _DE_BRUIJN >> 27) & 31]: the five bits differ for each x.
-_DE_BRUIJN = np.uint64(0x077CB531)
-_DE_BRUIJN_SHIFT = np.uint64(27)
-_DE_BRUIJN_BITS = np.uint64(31)
-_BIT_INDEX = np.zeros(32, np.int64)
-for _bit in range(32):
-    _BIT_INDEX[((1 << _bit) * 0x077CB531 >> 27) & 31] = _bit
+# 67 is the smallest number that leaves another remainder for each of the 64 powers of two in a
+# uint64, so that one lookup finds which bit is set.
+_BITS = np.uint64(67)
+_BIT_INDEX = np.zeros(67, np.uint64)
+for _bit in range(64):
+    _BIT_INDEX[(1 << _bit) % 67] = _bit
 
 
 @kernel
-def lowest_leaf(live: np.uint64) -> np.int64:
-    """Return the index of the lowest bit set in `live`, whose low 32 bits are not all 0."""
-    bit = live & (~live + _ONE) & _LOW32
-    return _BIT_INDEX[((bit * _DE_BRUIJN) >> _DE_BRUIJN_SHIFT) & _DE_BRUIJN_BITS]
+def lowest_leaf(live: np.uint64) -> np.uint64:
+    """Return the index of the lowest bit set in `live`, which is not 0."""
+    return _BIT_INDEX[(live & (~live + _ONE)) % _BITS]
 
 
 @kernel
 def category_goes_left(models: ModelTables, category: int, value: float) -> bool:
-    """Return whether `value`, cut to a whole number, is in category set `category`; NaN is in none."""
+    """Return whether set `category` holds `value` cut to a whole number; NaN is in none."""
     start = models.category_start[category]
     words = models.category_start[category + 1] - start
     if not -1.0 < value < words * 32.0:
@@ -81,7 +78,7 @@ def category_goes_left(models: ModelTables, category: int, value: float) -> bool
 
 
 @kernel
-def goes_left(models: ModelTables, node: int, value: float) -> bool:
+def goes_left(models: ModelTables, node: int | np.int64, value: float) -> bool:
     """Return whether `value` goes left at `node`: the meaning of each split kind, in one place."""
     kind = models.nodes[node]["kind"]
     limit = models.nodes[node]["limit"]
@@ -97,9 +94,7 @@ def goes_left(models: ModelTables, node: int, value: float) -> bool:
 
 
 @kernel
-def walk_tree(
-    models: ModelTables, tree: int, vectors: NDArray[np.float64], row: int
-) -> np.float64:
+def walk_tree(models: ModelTables, tree: int, vectors: NDArray[np.float64], row: int) -> np.float64:
     """Return the leaf value that column `row` of `vectors` reaches in `tree`."""
     node = np.int64(models.trees[tree]["root"])
     while node >= 0:
@@ -109,52 +104,78 @@ def walk_tree(
 
 
 @kernel
-def mask_tree32(
-    models: ModelTables, tree: int, vectors: NDArray[np.float64], n_rows: int, live: NDArray[np.uint32]
+def mask_nan_right(
+    models: ModelTables,
+    first: int,
+    stop: int,
+    vectors: NDArray[np.float64],
+    n_rows: int,
+    live: NDArray[np.uint64],
 ) -> None:
-    """Leave in `live[:n_rows]` the leaves that each row can still reach in `tree`, of at most 32 leaves."""
-    for i in range(n_rows):
-        live[i] = _ALL32
-    for k in range(models.tree_nodes[tree, SPLIT_NAN_RIGHT], models.tree_nodes[tree, SPLIT_NAN_LEFT]):
-        limit, right = models.nodes[k]["limit"], np.uint32(models.nodes[k]["mask"] & _LOW32)
-        values = vectors[models.nodes[k]["column"]]
-        for i in range(n_rows):
-            live[i] &= _ALL32 if values[i] <= limit else right
-    for k in range(models.tree_nodes[tree, SPLIT_NAN_LEFT], models.tree_nodes[tree, SPLIT_ZERO_RIGHT]):
-        limit, right = models.nodes[k]["limit"], np.uint32(models.nodes[k]["mask"] & _LOW32)
-        values = vectors[models.nodes[k]["column"]]
-        for i in range(n_rows):
-            live[i] &= right if values[i] > limit else _ALL32
-    # The rarer kinds, one test each: not worth a loop of their own.
-    for k in range(models.tree_nodes[tree, SPLIT_ZERO_RIGHT], models.tree_nodes[tree, SPLIT_CATEGORY + 1]):
-        right = np.uint32(models.nodes[k]["mask"] & _LOW32)
-        values = vectors[models.nodes[k]["column"]]
-        for i in range(n_rows):
-            live[i] &= _ALL32 if goes_left(models, k, values[i]) else right
+    """Drop from `live[:n_rows]` the leaves that splits `first` to `stop` exclude; they are even in
+    number.
+
+    Two splits a pass save every second load and store of `live`. The unsigned indices tell the
+    compiler that none counts from the end: with signed ones it does not vectorise.
+    """
+    for k in range(first, stop, 2):
+        limit, right = models.nodes[k]["limit"], models.nodes[k]["mask"]
+        column = np.uint64(models.nodes[k]["column"])
+        limit2, right2 = models.nodes[k + 1]["limit"], models.nodes[k + 1]["mask"]
+        column2 = np.uint64(models.nodes[k + 1]["column"])
+        for row in range(n_rows):
+            i = np.uint64(row)
+            keep = _ALL if vectors[column, i] <= limit else right
+            keep2 = _ALL if vectors[column2, i] <= limit2 else right2
+            live[i] &= keep & keep2
 
 
 @kernel
-def mask_tree64(
-    models: ModelTables, tree: int, vectors: NDArray[np.float64], n_rows: int, live: NDArray[np.uint64]
+def mask_nan_left(
+    models: ModelTables,
+    first: int,
+    stop: int,
+    vectors: NDArray[np.float64],
+    n_rows: int,
+    live: NDArray[np.uint64],
 ) -> None:
-    """Do as `mask_tree32` for a tree of at most 64 leaves."""
-    for i in range(n_rows):
-        live[i] = _ALL64
-    for k in range(models.tree_nodes[tree, SPLIT_NAN_RIGHT], models.tree_nodes[tree, SPLIT_NAN_LEFT]):
+    """Do as `mask_nan_right` for splits whose missing values go left."""
+    for k in range(first, stop, 2):
         limit, right = models.nodes[k]["limit"], models.nodes[k]["mask"]
-        values = vectors[models.nodes[k]["column"]]
-        for i in range(n_rows):
-            live[i] &= _ALL64 if values[i] <= limit else right
-    for k in range(models.tree_nodes[tree, SPLIT_NAN_LEFT], models.tree_nodes[tree, SPLIT_ZERO_RIGHT]):
-        limit, right = models.nodes[k]["limit"], models.nodes[k]["mask"]
-        values = vectors[models.nodes[k]["column"]]
-        for i in range(n_rows):
-            live[i] &= right if values[i] > limit else _ALL64
-    for k in range(models.tree_nodes[tree, SPLIT_ZERO_RIGHT], models.tree_nodes[tree, SPLIT_CATEGORY + 1]):
-        right = models.nodes[k]["mask"]
-        values = vectors[models.nodes[k]["column"]]
-        for i in range(n_rows):
-            live[i] &= _ALL64 if goes_left(models, k, values[i]) else right
+        column = np.uint64(models.nodes[k]["column"])
+        limit2, right2 = models.nodes[k + 1]["limit"], models.nodes[k + 1]["mask"]
+        column2 = np.uint64(models.nodes[k + 1]["column"])
+        for row in range(n_rows):
+            i = np.uint64(row)
+            keep = right if vectors[column, i] > limit else _ALL
+            keep2 = right2 if vectors[column2, i] > limit2 else _ALL
+            live[i] &= keep & keep2
+
+
+@kernel
+def mask_tree(
+    models: ModelTables,
+    tree: int,
+    vectors: NDArray[np.float64],
+    n_rows: int,
+    live: NDArray[np.uint64],
+) -> None:
+    """Leave in `live[:n_rows]` the leaves that each row can still reach in `tree`, of at most 64
+    leaves.
+
+    Columns up to the next multiple of 8 are computed too, whatever they hold: whole vectors, no
+    remainder.
+    """
+    whole = (n_rows + 7) & ~7
+    live[:whole] = _ALL
+    starts = models.tree_nodes[tree]
+    mask_nan_right(models, starts[SPLIT_NAN_RIGHT], starts[SPLIT_NAN_LEFT], vectors, whole, live)
+    mask_nan_left(models, starts[SPLIT_NAN_LEFT], starts[SPLIT_ZERO_RIGHT], vectors, whole, live)
+    # The rarer kinds by the general test: not worth loops of their own.
+    for k in range(starts[SPLIT_ZERO_RIGHT], starts[SPLIT_KINDS]):
+        for row in range(n_rows):
+            if not goes_left(models, k, vectors[models.nodes[k]["column"], row]):
+                live[row] &= models.nodes[k]["mask"]
 
 
 @kernel
@@ -168,44 +189,36 @@ def score_trees(
 ) -> None:
     """Write into `total[:n_rows]` the raw score of each row under tree model `model`.
 
-    Reads `vectors` (columns, BLOCK): features, NaN where missing. Sums leaf values in float64 in the order
-    of the trees, so the result equals LightGBM's `predict(raw_score=True)` bit for bit.
+    Reads `vectors` (columns, BLOCK): features, NaN where missing. Sums leaf values in float64 in
+    the order of the trees, so the result equals LightGBM's `predict(raw_score=True)` bit for bit.
     """
-    for i in range(n_rows):
-        total[i] = 0.0
+    live = scratch.live
+    total[:n_rows] = 0.0
     for tree in range(models.models[model]["tree_start"], models.models[model]["tree_stop"]):
-        path = models.trees[tree]["path"]
-        first = np.int64(models.trees[tree]["leaf_start"])
-        if path == PATH_WALK or n_rows <= WALK_ROWS_MAX:
-            for i in range(n_rows):
-                total[i] += walk_tree(models, tree, vectors, i)
-        elif path == PATH_MASK32:
-            mask_tree32(models, tree, vectors, n_rows, scratch.live32)
-            for i in range(n_rows):
-                total[i] += models.leaf_value[first + lowest_leaf(np.uint64(scratch.live32[i]))]
+        if models.trees[tree]["path"] == PATH_WALK or n_rows <= WALK_ROWS_MAX:
+            for row in range(n_rows):
+                total[row] += walk_tree(models, tree, vectors, row)
         else:
-            mask_tree64(models, tree, vectors, n_rows, scratch.live64)
-            for i in range(n_rows):
-                live = scratch.live64[i]
-                if live & _LOW32:
-                    leaf = lowest_leaf(live)
-                else:
-                    leaf = 32 + lowest_leaf(live >> _SHIFT_HIGH)
-                total[i] += models.leaf_value[first + leaf]
+            mask_tree(models, tree, vectors, n_rows, live)
+            first = np.uint64(models.trees[tree]["leaf_start"])
+            for row in range(n_rows):
+                i = np.uint64(row)
+                total[i] += models.leaf_value[first + lowest_leaf(live[i])]
 
 
 def compile_trees(model: TextModel, columns: Sequence[int]) -> ModelTables:
-    """Return the tables of this one model; `columns[f]` is the row of `vectors` that holds its feature f."""
+    """Return the tables of this one model; `columns[f]` is the row of `vectors` that holds its
+    feature f.
+    """
     parts = [_TreeRows(tree, columns) for tree in model.trees]
-    nodes = np.zeros(sum(len(part.splits) for part in parts), NODE_DTYPE)
+    nodes = np.zeros(sum(len(part.order) for part in parts), NODE_DTYPE)
     trees = np.zeros(len(parts), TREE_DTYPE)
     tree_nodes = np.zeros((len(parts), SPLIT_KINDS + 1), np.int32)
     node, leaf, words = 0, 0, list[int]()
     category_start = [0]
     for index, part in enumerate(parts):
-        trees[index] = (part.path, node if part.splits else ~leaf, leaf)
-        kinds = [part.kinds[split] for split in part.splits]
-        tree_nodes[index] = node + np.searchsorted(kinds, np.arange(SPLIT_KINDS + 1))
+        trees[index] = (part.path, part.root(node, leaf), leaf)
+        tree_nodes[index] = node + np.searchsorted(part.order_kinds, np.arange(SPLIT_KINDS + 1))
         for row in part.rows(node, leaf, len(category_start) - 1):
             nodes[node] = row
             node += 1
@@ -225,34 +238,41 @@ def compile_trees(model: TextModel, columns: Sequence[int]) -> ModelTables:
     )
 
 
+_PADDING = -1
+_ALL_LEAVES = (1 << 64) - 1
+
+
 class _TreeRows:
-    """One tree on its way into the tables: leaves numbered from left to right, splits sorted by kind."""
+    """One tree on its way into the tables: leaves numbered from left to right, splits sorted by
+    kind.
+    """
 
     def __init__(self, tree: TextTree, columns: Sequence[int]) -> None:
         self.tree = tree
-        self.columns = columns
-        splits = tree.num_leaves - 1
-        self.kinds, self.limits = [0] * splits, [0.0] * splits
-        for split in range(splits):
-            self.kinds[split], self.limits[split] = _split_meaning(
-                tree.decision_type[split], tree.threshold[split]
+        self.path = PATH_MASK if tree.num_leaves <= MASK_LEAVES_MAX else PATH_WALK
+        splits = range(tree.num_leaves - 1)
+        self.columns = [columns[feature] for feature in tree.split_feature]
+        self.meanings = [_split_meaning(tree.decision_type[k], tree.threshold[k]) for k in splits]
+        self.order: list[int] = []
+        self.order_kinds: list[int] = []
+        for kind in range(SPLIT_KINDS):
+            group = sorted(
+                (k for k in splits if self.meanings[k][0] == kind), key=self.columns.__getitem__
             )
-        self.splits = sorted(
-            range(splits), key=lambda split: (self.kinds[split], columns[tree.split_feature[split]], split)
-        )
+            if len(group) % 2 and kind in (SPLIT_NAN_RIGHT, SPLIT_NAN_LEFT):
+                group.append(_PADDING)  # these kernels take two splits a pass
+            self.order.extend(group)
+            self.order_kinds.extend([kind] * len(group))
         self.leaves = self._leaves_left_to_right()
-        if tree.num_leaves <= 32:
-            self.path = PATH_MASK32
-        else:
-            self.path = PATH_MASK64 if tree.num_leaves <= 64 else PATH_WALK
 
     def _leaves_left_to_right(self) -> list[int]:
-        """Return the file's leaf numbers in order, and note which of them stand left of each split."""
+        """Return the file's leaf numbers in order; note the places left of each split."""
         order: list[int] = []
-        self.left_leaves = [(0, 0)] * len(self.splits)
-        # A stack and not recursion: a chain of a million splits is legal. ("left done", split) comes back
-        # after the left side of a split, when the leaves found since its start are its left ones.
-        stack: list[tuple[int, int]] = [(0 if self.splits else ~0, -1)]
+        self.left_places = [(0, 0)] * len(self.meanings)
+        # A stack and not recursion, since a chain of a million splits is legal. A split is met
+        # twice: first with start -1, then after its left side with the place where that side
+        # started.
+        stack: list[tuple[int, int]] = [(0 if self.meanings else ~0, -1)]
         while stack:
             child, start = stack.pop()
             if child < 0:
@@ -262,42 +282,55 @@ class _TreeRows:
                 stack.append((child, len(order)))
                 stack.append((self.tree.left_child[child], -1))
             else:
-                self.left_leaves[child] = (start, len(order))
+                self.left_places[child] = (start, len(order))
         return order
+
+    def root(self, node: int, leaf: int) -> int:
+        """Return the index of the root if the tree's nodes start at `node`, or ~leaf for a single
+        leaf.
+        """
+        return node + self.order.index(0) if self.meanings else ~leaf
 
     def leaf_values(self) -> list[float]:
         return [self.tree.leaf_value[leaf] for leaf in self.leaves]
 
-    def rows(self, node: int, leaf: int, category: int) -> list[tuple[float, int, int, int, int, int, int]]:
-        """Return NODE_DTYPE rows, for a tree whose first node, leaf and category set have these indices."""
-        place = {split: node + position for position, split in enumerate(self.splits)}
+    def rows(
+        self, node: int, leaf: int, category: int
+    ) -> Iterator[tuple[float, int, int, int, int, int, int]]:
+        """Yield NODE_DTYPE rows for a tree whose first node, leaf and category set have these
+        indices.
+        """
+        place = {split: node + position for position, split in enumerate(self.order)}
         place.update({~number: ~(leaf + position) for position, number in enumerate(self.leaves)})
-        rows = []
-        for split in self.splits:
-            mask = 0
-            if self.path != PATH_WALK:
-                start, stop = self.left_leaves[split]
-                mask = (1 << 64) - 1 & ~((1 << stop) - (1 << start))
-            is_category = self.kinds[split] == SPLIT_CATEGORY
-            rows.append(
-                (
-                    self.limits[split],
-                    mask,
-                    self.columns[self.tree.split_feature[split]],
-                    self.kinds[split],
-                    place[self.tree.left_child[split]],
-                    place[self.tree.right_child[split]],
-                    category + int(self.tree.threshold[split]) if is_category else 0,
-                )
+        for split, kind in zip(self.order, self.order_kinds, strict=True):
+            if split == _PADDING:
+                yield 0.0, _ALL_LEAVES, 0, kind, 0, 0, 0
+                continue
+            mask = _ALL_LEAVES
+            if self.path == PATH_MASK:
+                start, stop = self.left_places[split]
+                mask &= ~((1 << stop) - (1 << start))
+            left, right = place[self.tree.left_child[split]], place[self.tree.right_child[split]]
+            is_category = kind == SPLIT_CATEGORY
+            own_category = category + int(self.tree.threshold[split]) if is_category else 0
+            yield (
+                self.meanings[split][1],
+                mask,
+                self.columns[split],
+                kind,
+                left,
+                right,
+                own_category,
             )
-        return rows
 
 
 def _split_meaning(decision_type: int, threshold: float) -> tuple[int, float]:
-    """Return kind and limit that give LightGBM's answer for every float64, NaN and infinities included.
+    """Return kind and limit that give LightGBM's answer for every float64, NaN and infinities
+    included.
 
-    LightGBM reads a value at most ZERO_LIMIT from 0 as 0, so a limit inside that range moves to its edge:
-    then all such values fall on the side where 0 falls. NaN counts as 0 unless the split knows it as missing.
+    LightGBM reads a value at most ZERO_LIMIT from 0 as 0, so a limit inside that range moves to its
+    edge: then all such values fall on the side where 0 falls. NaN counts as 0 unless the split
+    knows it as missing.
     """
     if decision_type & CATEGORICAL_BIT:
         return SPLIT_CATEGORY, 0.0
