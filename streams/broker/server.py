@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,7 @@ from streams.errors import BrokerError
 _GUARD = Path(__file__).with_name("guard.py")
 _STARTS_MAX = 3  # a port that was free a moment ago may be taken when the broker binds it
 _POLL_S = 0.02
+_WATCH_S = 0.2
 
 
 def free_ports(count: int) -> list[int]:
@@ -49,7 +51,9 @@ class BrokerServer(ABC):
     start_s_max: float
     grace_s: float = 5.0
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
+        """Take the loopback port to listen on; 0 for a free one."""
+        self.port = port
         self.bootstrap = ""
         self.folder = Path()
         self._process: subprocess.Popen[bytes] | None = None
@@ -69,7 +73,7 @@ class BrokerServer(ABC):
             except BrokerError as error:
                 log = self.log_tail()
                 self.stop()
-                if attempt == _STARTS_MAX:
+                if attempt == _STARTS_MAX or self.port:
                     message = f"{error}; the end of its log: {log or '(empty)'}"
                     raise BrokerError(message) from error
             except BaseException:
@@ -93,6 +97,14 @@ class BrokerServer(ABC):
         if self.folder != Path():
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder = Path()
+
+    def wait(self, stop: threading.Event) -> None:
+        """Return when `stop` is set; `BrokerError` with the log's end if the broker ends before."""
+        assert self._process is not None
+        while not stop.wait(_WATCH_S):
+            if self._process.poll() is not None:
+                message = f"the {self.kind} broker ended; the end of its log: {self.log_tail()}"
+                raise BrokerError(message)
 
     def log_tail(self) -> str:
         """Return the last few lines that the broker wrote."""

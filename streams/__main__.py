@@ -1,0 +1,5 @@
+"""`python -m streams` is `dipper`."""
+
+from streams.cli import main
+
+main()
