@@ -1,0 +1,163 @@
+"""The control process on Kafka: finds where it stopped, writes the grants once, then ticks.
+
+1. Ask the broker for the offset of our last record in each partition, kept as the group's committed
+   offset.
+2. Read each partition from there to its end: our own signed records, in sequence, say `seq` and
+   time.
+3. Write the grants that are missing, wait until all stand.
+4. Per tick: write it to every partition, wait until all stand, answer who asked, note the offsets.
+
+If it dies after a record was written and before its offset was noted, step 2 reads further; if it
+dies between the partitions of one tick, those behind catch up with the next one, since a tick goes
+to each partition whose time is before it. If two processes run at once, a partition accepts each
+`seq` once and the other's record becomes a dead letter: no money and no time twice, but run one.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterable
+from typing import Any, Self
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from streams import clock
+from streams.broker.client import broker_kind, make_consumer, make_producer
+from streams.control.keys import Verify, verifier
+from streams.control.records import Caps, ControlLog, Entry, Position, read_position
+from streams.limits import SECOND_MS
+from streams.topology import CLOCK, EVENTS
+
+GROUP = "dipper-control"
+_NOTE_S = 2.0  # how often offsets are noted: what a restart reads again at most
+_POLL_MS = 200
+
+
+class ControlProcess:
+    """Writes control events of one deployment: `async with ControlProcess(...) as control:`.
+
+    Takes the broker, how many partitions `dipper.events` has, the private key and the caps.
+    """
+
+    def __init__(self, bootstrap: str, partitions: int, key: Ed25519PrivateKey, caps: Caps) -> None:
+        self._bootstrap = bootstrap
+        self._partitions = [TopicPartition(EVENTS.name, n) for n in range(partitions)]
+        self._clock = TopicPartition(CLOCK.name, 0)
+        self._key = key
+        self._caps = caps
+        self._log = ControlLog(key.sign, caps, [Position()] * partitions)
+        self._producer: AIOKafkaProducer
+        self._consumer: AIOKafkaConsumer
+        self._note: dict[TopicPartition, int] = {}
+        self._noted = 0.0
+        self.ticks = 0
+
+    @property
+    def positions(self) -> list[Position]:
+        """How far control has come, by partition."""
+        return self._log.positions
+
+    async def __aenter__(self) -> Self:
+        kind = await broker_kind(self._bootstrap)
+        self._producer = make_producer(self._bootstrap, kind)
+        self._consumer = make_consumer(self._bootstrap, group=GROUP)
+        await self._producer.start()
+        await self._consumer.start()
+        verify = verifier(self._key.public_key())
+        positions = await find_positions(self._consumer, self._partitions, verify)
+        self._log = ControlLog(self._key.sign, self._caps, positions)
+        await self._write(self._log.grants())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._note_offsets()
+        await self._consumer.stop()
+        await self._producer.stop()
+
+    async def run_wall_clock(self, stop: asyncio.Event, tick_ms: int = SECOND_MS) -> None:
+        """Write the wall clock's time every `tick_ms` until `stop` is set."""
+        due = time.monotonic()
+        while not stop.is_set():
+            await self.tick(time.time_ns() // 1_000_000)
+            due = max(due + tick_ms / 1000, time.monotonic())
+            try:
+                await asyncio.wait_for(stop.wait(), due - time.monotonic())
+            except TimeoutError:
+                continue
+
+    async def run_file_clock(self, stop: asyncio.Event) -> None:
+        """Write the times that `dipper publish` hands over, answering each request, until
+        `stop` is set.
+        """
+        await self._seek_clock()
+        while not stop.is_set():
+            found = await self._consumer.getmany(self._clock, timeout_ms=_POLL_MS)
+            for record in found.get(self._clock, ()):
+                message = clock.read_message(record.value)
+                if isinstance(message, clock.Request):
+                    await self.tick(*message.at)
+                    answer = clock.write_answer(clock.Answer(message.token))
+                    await self._producer.send_and_wait(CLOCK.name, answer, partition=0)
+                self._note[self._clock] = record.offset + 1
+
+    async def tick(self, *times: int) -> None:
+        """Write a tick of each time to every partition that is before it; return when all stand."""
+        await self._write(entry for at in times for entry in self._log.ticks(at))
+        self.ticks += len(times)
+        if time.monotonic() - self._noted > _NOTE_S:
+            await self._note_offsets()
+
+    async def _write(self, entries: Iterable[Entry]) -> None:
+        sent: list[Any] = []
+        for entry in entries:
+            sent.append(
+                await self._producer.send(EVENTS.name, entry.value, partition=entry.partition)
+            )
+        for done in await asyncio.gather(*sent):
+            self._note[TopicPartition(EVENTS.name, done.partition)] = done.offset
+
+    async def _note_offsets(self) -> None:
+        if self._note:
+            await self._consumer.commit(self._note)
+        self._noted = time.monotonic()
+
+    async def _seek_clock(self) -> None:
+        # Requests that nobody answered are taken up again; time never goes back, so repeats do
+        # nothing.
+        self._consumer.assign([*self._partitions, self._clock])
+        self._consumer.pause(*self._partitions)
+        committed = await self._consumer.committed(self._clock)
+        start = (await self._consumer.beginning_offsets([self._clock]))[self._clock]
+        self._consumer.seek(self._clock, max(committed or 0, start))
+
+
+async def find_positions(
+    consumer: AIOKafkaConsumer, partitions: list[TopicPartition], verify: Verify
+) -> list[Position]:
+    """Return the last `seq` and tick that control wrote into each partition, read from the log
+    itself.
+
+    Leaves the consumer assigned to these partitions. A record counts only with a good signature and
+    a `seq` above the last one: a copy that somebody else published again does not.
+    """
+    consumer.assign(partitions)
+    begin = await consumer.beginning_offsets(partitions)
+    end = await consumer.end_offsets(partitions)
+    for partition in partitions:
+        committed = await consumer.committed(partition)
+        consumer.seek(partition, max(committed or 0, begin[partition]))
+    found = dict.fromkeys(partitions, Position())
+    waiting = {each for each in partitions if await consumer.position(each) < end[each]}
+    while waiting:
+        for partition, records in (await consumer.getmany(*waiting, timeout_ms=_POLL_MS)).items():
+            for record in records:
+                if record.key is None and record.value is not None and verify(record.value):
+                    found[partition] = _later(found[partition], read_position(record.value))
+        waiting = {each for each in waiting if await consumer.position(each) < end[each]}
+    return [found[each] for each in partitions]
+
+
+def _later(known: Position, read: Position | None) -> Position:
+    if read is None or read.seq <= known.seq:
+        return known
+    return Position(read.seq, max(known.at, read.at))

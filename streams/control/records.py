@@ -1,0 +1,147 @@
+"""Control events as bytes, and in which order they go into each partition.
+
+One form, written here only: the fields in fixed order without blanks, the signature last, so that
+the signed bytes are the record up to `,"signature"`. The process on Kafka and a replay from a file
+use the same `ControlLog`, which is why both give the same log. Nothing here reads a clock, a file
+or a network.
+"""
+
+import base64
+import binascii
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import orjson
+
+from streams.schema import Cap
+
+Sign = Callable[[bytes], bytes]
+# Per institution and cap an amount in minor units.
+Caps = Mapping[str, Mapping[Cap, int]]
+
+_SIGNATURE = b',"signature":"'
+_SIGNATURE_BYTES = 64  # of Ed25519
+
+
+class Entry(NamedTuple):
+    """One control event on its way into a partition; its key is null."""
+
+    partition: int
+    value: bytes
+
+
+class Share(NamedTuple):
+    """The part of one cap that a partition is granted."""
+
+    institution: str
+    cap: Cap
+    amount_cents: int
+
+
+def tick(partition: int, seq: int, at: int) -> bytes:
+    """Return a tick without its signature; `at` is partition time from here on, in epoch
+    milliseconds.
+    """
+    return b'{"type":"tick","partition":%d,"seq":%d,"at":%d}' % (partition, seq, at)
+
+
+def grant(partition: int, seq: int, share: Share) -> bytes:
+    """Return a grant of a lease without its signature."""
+    return (
+        b'{"type":"grant","partition":%d,"seq":%d,"institution":%s,"cap":"%s","amount_cents":%d}'
+        % (
+            partition,
+            seq,
+            orjson.dumps(share.institution),
+            share.cap.name.lower().encode(),
+            share.amount_cents,
+        )
+    )
+
+
+def signed(record: bytes, sign: Sign) -> bytes:
+    """Return the record with a signature of all its bytes before the closing brace as last
+    field.
+    """
+    body = record[:-1]
+    return body + _SIGNATURE + base64.b64encode(sign(body)) + b'"}'
+
+
+def split_signature(value: bytes) -> tuple[bytes, bytes] | None:
+    """Return (signed bytes, signature), or None where the record does not end in a signature."""
+    at = value.rfind(_SIGNATURE)
+    if at < 0 or not value.endswith(b'"}'):
+        return None
+    try:
+        signature = base64.b64decode(value[at + len(_SIGNATURE) : -2], validate=True)
+    except binascii.Error:
+        return None
+    return (value[:at], signature) if len(signature) == _SIGNATURE_BYTES else None
+
+
+def first_shares(caps: Caps, partitions: int) -> list[list[Share]]:
+    """Cut every cap into one share a partition: equal parts, the remainder to the first partitions.
+
+    Institutions in sorted order, caps in the order of `Cap`. A share of nothing is left out.
+    """
+    shares: list[list[Share]] = [[] for _ in range(partitions)]
+    for institution in sorted(caps):
+        for cap in Cap:
+            part, rest = divmod(caps[institution].get(cap, 0), partitions)
+            for partition in range(partitions):
+                amount_cents = part + (1 if partition < rest else 0)
+                if amount_cents:
+                    shares[partition].append(Share(institution, cap, amount_cents))
+    return shares
+
+
+class Position(NamedTuple):
+    """How far control has come in one partition: its last `seq`, and the `at` of its last tick."""
+
+    seq: int = 0
+    at: int = 0
+
+
+class ControlLog:
+    """Numbers and signs what goes into each partition: its grants once, then ticks that only go
+    forward.
+
+    Takes how to sign, the caps, and one `Position` a partition (0, 0 at the very start). Grants
+    stand before the first tick, so until then `seq` says which of them are still missing.
+    """
+
+    def __init__(self, sign: Sign, caps: Caps, positions: Sequence[Position]) -> None:
+        self._sign = sign
+        self._shares = first_shares(caps, len(positions))
+        self.positions = list(positions)
+
+    def grants(self) -> Iterator[Entry]:
+        """Yield the grants that are not in the log yet."""
+        for partition, shares in enumerate(self._shares):
+            if self.positions[partition].at:
+                continue
+            for share in shares[self.positions[partition].seq :]:
+                seq = self.positions[partition].seq
+                self.positions[partition] = Position(seq + 1)
+                yield Entry(partition, signed(grant(partition, seq + 1, share), self._sign))
+
+    def ticks(self, at: int) -> Iterator[Entry]:
+        """Yield a tick for each partition whose time is before `at`; time never goes back."""
+        for partition, (seq, last) in enumerate(self.positions):
+            if at > last:
+                self.positions[partition] = Position(seq + 1, at)
+                yield Entry(partition, signed(tick(partition, seq + 1, at), self._sign))
+
+
+def read_position(value: bytes) -> Position | None:
+    """Return the `seq` of a control event, and its `at` where it is a tick; None for anything
+    else.
+    """
+    try:
+        record = orjson.loads(value)
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(record, dict) or not isinstance(record.get("seq"), int):
+        return None
+    at = record.get("at")
+    return Position(record["seq"], at if isinstance(at, int) else 0)
