@@ -143,18 +143,12 @@ class _Reader:
         return items
 
 
-def read_lightgbm_text(path: Path) -> TextModel:
-    """Read the text model at `path`.
+def parse_lightgbm_text(path: Path, data: bytes) -> TextModel:
+    """Parse the text model `data`, read from `path`.
 
     Raises ModelError on anything but a one-output gradient-boosted model (gbdt, dart or goss) with
     constant leaves, naming file, line and remedy.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ModelError(
-            f"{path}: cannot be read ({error.strerror}); put the model file there."
-        ) from error
     try:
         text = data.decode("ascii")
     except UnicodeDecodeError as error:
@@ -162,11 +156,6 @@ def read_lightgbm_text(path: Path) -> TextModel:
         raise ModelError(
             f"{path}:{line}: byte {error.start} is not ASCII; save it with ASCII feature names."
         ) from error
-    return parse_lightgbm_text(path, text)
-
-
-def parse_lightgbm_text(path: Path, text: str) -> TextModel:
-    """Parse the ASCII `text` of a model; `path` only names it in refusals."""
     reader = _Reader(path, text)
     if reader.step() != "tree":
         raise reader.refuse(
@@ -193,6 +182,8 @@ def parse_lightgbm_text(path: Path, text: str) -> TextModel:
             )
     if reader.step() != "end of trees":
         raise reader.refuse("'end of trees' belongs here; the file is damaged, copy it again")
+    if not isfinite(sum(max(map(abs, tree.leaf_value)) for tree in trees)):
+        raise reader.refuse("the leaf values can sum to infinity; retrain the model")
     return TextModel(features, header["objective"].split(" ")[0], trees)
 
 

@@ -80,7 +80,9 @@ def test_generated_text_scores_as_in_lightgbm(seed: int, leaf_counts: list[int])
     rng = np.random.default_rng(seed)
     rows = rng.choice([*EDGES, *rng.normal(size=20), *range(100)], size=(BLOCK, FEATURES))
     expected = lgb.Booster(model_str=text).predict(rows, raw_score=True)
-    tables = with_one_step(compile_trees(parse_lightgbm_text(Path("model.txt"), text), PLACE))
+    tables = with_one_step(
+        compile_trees(parse_lightgbm_text(Path("model.txt"), text.encode()), PLACE)
+    )
     assert same_bits(raw_scores(tables, to_block(rows, COLUMNS, PLACE), BLOCK)[0], expected)
 
 
@@ -124,7 +126,7 @@ def test_trained_models_score_as_in_lightgbm(name: str, tmp_path: Path) -> None:
     data = lgb.Dataset(X, y, categorical_feature=[4, 5])
     booster = lgb.train({**BASE, **TRAINED[name], "cat_smooth": 1}, data, 30)
     booster.save_model(tmp_path / "model.txt")
-    model = parse_lightgbm_text(tmp_path / "model.txt", (tmp_path / "model.txt").read_text())
+    model = parse_lightgbm_text(tmp_path / "model.txt", (tmp_path / "model.txt").read_bytes())
     tables = with_one_step(compile_trees(model, range(6)))
     probes = np.concatenate([X, rng.choice([*EDGES, *range(310)], size=(2000, 6))])
     expected = booster.predict(probes, raw_score=True)
