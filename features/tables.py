@@ -65,6 +65,9 @@ CELL_SIZE = 10
 INT64_MAX = 2**63 - 1
 EMPTY_CELL = (0, 0, INT64_MAX, -1, INT64_MAX, -1, 0, 0, 0, 0)
 
+LOAN_SUMS = 18
+"""Running integers over an applicant's loans; their places stand in `features/loans.py`."""
+
 SEEN_SLOTS = 2 * APPLICANT_EVENTS_MAX
 """Slots of the set of counterparties: at most half full with one applicant's longest history."""
 
@@ -103,6 +106,7 @@ class FeatureScratch(NamedTuple):
     """Working memory of `derive`, overwritten by each call; one a thread."""
 
     facts: Array  # float64[facts]
+    loan_sums: Array  # int64[LOAN_SUMS]
     cells: Array  # int64[C, CELL_SIZE]
     generation: (
         Array  # int64[1]: of the walk under way; slots of the set with an older one are empty
@@ -167,6 +171,7 @@ def make_scratch(tables: CatalogTables) -> FeatureScratch:
     distinct = int(np.count_nonzero(tables.groups["distinct"] >= 0))
     return FeatureScratch(
         np.full(facts, np.nan),
+        np.zeros(LOAN_SUMS, np.int64),
         np.zeros((len(tables.wider), CELL_SIZE), np.int64),
         np.zeros(1, np.int64),
         np.zeros(SEEN_SLOTS, np.int64),
