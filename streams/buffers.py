@@ -1,6 +1,7 @@
 """The memory between a door and the step: a batch of records in, a buffer of records out.
 
-Both are taken once and reused. A door fills a `Batch` and reads an `Out`; the step does the opposite.
+Both are taken once and reused. A door fills a `Batch` and reads an `Out`; the step does the
+opposite.
 """
 
 from typing import Any, NamedTuple
@@ -13,10 +14,11 @@ Array = np.ndarray[Any, Any]
 
 
 class Batch(NamedTuple):
-    """Records as they came. Spans of row `i` are `data[start[i] : start[i] + len[i]]`; a len of -1 is null.
+    """Records as they came.
 
-    `used[0]` rows, `used[1]` bytes. The slow lane appends decoded text behind the records, so bytes may grow
-    while a batch is decoded; `raw` and `events` are filled by decode, row for row.
+    Bytes of row `i` are `data[start[i] : start[i] + len[i]]`; a len of -1 is null.
+    `used[0]` rows, `used[1]` bytes. The slow lane appends decoded text behind the records, so bytes
+    may grow while a batch is decoded; `raw` and `events` are filled by decode, row for row.
     """
 
     data: Array  # uint8[batch_bytes]
@@ -38,7 +40,8 @@ class Out(NamedTuple):
     rows: Array  # schema.OUTPUT[out_rows]
 
 
-# Text of one batch that the slow lane may append: each of its rows at most its own value's length again.
+# Text of one batch that the slow lane may append: each of its rows at most its own value's length
+# again.
 def make_batch(size: limits.Limits) -> Batch:
     """Take the memory of one batch."""
     rows = size.batch_rows

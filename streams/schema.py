@@ -1,7 +1,8 @@
-"""Every code and every record layout, once: events on the wire, rows in memory, records on the way out.
+"""Every code and every record layout, once: on the wire, in memory, on the way out.
 
-Layouts are NumPy structured dtypes, aligned, so that kernels, snapshots, tests and notebooks read the same bytes.
-Units stand last in a name; times are epoch milliseconds, money is int64 minor units, rates basis points.
+Layouts are NumPy structured dtypes, aligned, so that kernels, snapshots, tests and notebooks read
+the same bytes. Units stand last in a name; times are epoch milliseconds, money is int64 minor
+units, rates basis points.
 """
 
 from enum import IntEnum
@@ -41,7 +42,10 @@ class LoanStep(IntEnum):
 
 
 class Refusal(IntEnum):
-    """Why a record is not admitted, in order of precedence. DUPLICATE is only counted; others are dead letters."""
+    """Why a record is not admitted, in order of precedence.
+
+    DUPLICATE is only counted; all others are dead letters.
+    """
 
     NONE = 0
     # decode
@@ -54,7 +58,8 @@ class Refusal(IntEnum):
     UNKNOWN_TYPE = 7
     UNKNOWN_PRODUCT = 8
     UNKNOWN_CHANNEL = 9
-    UNKNOWN_KIND = 10  # an activity kind, signal, loan step, institution or cap that no catalog declares
+    # an activity kind, signal, loan step, institution or cap that no catalog declares
+    UNKNOWN_KIND = 10
     # admit
     NO_KEY = 11
     KEY_MISMATCH = 12  # the record's key is not the event's applicant
@@ -149,9 +154,10 @@ class Lane(IntEnum):
 
 CAPS = len(Cap)
 
-# --- fields on the wire: name -> slot -------------------------------------------------------------------
-# A span is (start, length) into the batch buffer; ints and floats are values. Attributes follow VALUE in the
-# floats (numbers) or STATUS in the spans (categories), at the index that the catalog gives them.
+# --- fields on the wire: name -> slot -------------------------------------------------------------
+# A span is (start, length) into the batch buffer; ints and floats are values. Attributes follow
+# VALUE in the floats (numbers) or STATUS in the spans (categories), at the index that the catalog
+# gives them.
 SPAN_FIELDS = (
     "type", "id", "applicant", "product", "channel", "line", "merchant", "decision", "kind",
     "counterparty", "source", "name", "status", "loan", "issuer", "step", "institution", "cap",
@@ -180,7 +186,8 @@ SPANS = SPAN_CATEGORY_0 + limits.ATTRIBUTES_MAX
 INTS = len(INT_FIELDS)
 FLOATS = FLOAT_ATTRIBUTE_0 + limits.ATTRIBUTES_MAX
 
-# A row as the scanner or the slow lane left it. `*_present` has one bit a slot; other slots hold old bytes.
+# A row as the scanner or the slow lane left it. `*_present` has one bit a slot; other slots hold
+# old bytes.
 RAW = np.dtype(
     [
         ("lane", "i4"),
@@ -211,7 +218,8 @@ SYMBOL = np.dtype(
     align=True,
 )
 
-# An event that was decoded: names are codes, ids are keyed hashes. What its type does not carry is 0 or -1.
+# An event that was decoded: names are codes, ids are keyed hashes. What its type does not carry is
+# 0 or -1.
 EVENT = np.dtype(
     [
         ("type", "i4"),
@@ -244,7 +252,8 @@ EVENT = np.dtype(
         ("due_at", "i8"),
         ("value", "f8"),
         ("applicant_hash", "u8"),
-        ("key_lo", "u8"),  # SipHash-128 of applicant and id: the decision's id where it is a request
+        # SipHash-128 of applicant and id: the decision's id where it is a request
+        ("key_lo", "u8"),
         ("key_hi", "u8"),
         ("reference_lo", "u8"),  # decision or line that it names; 0, 0 where that is no decision id
         ("reference_hi", "u8"),
@@ -256,7 +265,7 @@ EVENT = np.dtype(
     align=True,
 )
 
-# --- tables ---------------------------------------------------------------------------------------------
+# --- tables ---------------------------------------------------------------------------------------
 # Open addressing: a slot holds the low half of a key's hash and the row; row -1 is an empty slot.
 SLOT = np.dtype([("hash", "u8"), ("row", "i4")], align=True)
 
@@ -325,7 +334,14 @@ ENTRY = np.dtype([("at", "i8"), ("amount_cents", "i8"), ("tag", "u8")], align=Tr
 
 # Ids remembered against repeats: until `expires_at`, or while the loan row is of that generation.
 ID = np.dtype(
-    [("lo", "u8"), ("hi", "u8"), ("expires_at", "i8"), ("loan", "i4"), ("used", "i4"), ("generation", "i8")],
+    [
+        ("lo", "u8"),
+        ("hi", "u8"),
+        ("expires_at", "i8"),
+        ("loan", "i4"),
+        ("used", "i4"),
+        ("generation", "i8"),
+    ],
     align=True,
 )
 
@@ -369,7 +385,8 @@ LOAN = np.dtype(
     align=True,
 )
 
-# One instalment. covered_at: when payments reached it, 0 never. Days past due follow from these and a time.
+# One instalment. covered_at: when payments reached it, 0 never. Days past due follow from
+# these and a time.
 DUE = np.dtype(
     [("due_at", "i8"), ("amount_cents", "i8"), ("covered_at", "i8"), ("next", "i4")], align=True
 )
@@ -396,7 +413,7 @@ OFFER = np.dtype(
     align=True,
 )
 
-# Timers: a binary heap by (at, lo); a timer whose offer has changed state or row since does nothing.
+# Timers: a binary heap by (at, lo); one whose offer has changed state or row does nothing.
 TIMER = np.dtype([("at", "i8"), ("lo", "u8"), ("offer", "i4")], align=True)
 
 # granted + overdrawn = free + reserved + drawn + returned, after every event.

@@ -1,15 +1,16 @@
 """START HERE: the life of an application, as one list of stages and topics.
 
-An application is taken in from Kafka, decoded, admitted, enriched with what is known of the applicant, turned
-into features, scored, decided by every institution that fits, funded from a lease, recorded, encoded and
-committed. Code, metrics, docs and tests take the names and the order from here.
+An application is taken in from Kafka, decoded, admitted, enriched with what is known of the
+applicant, turned into features, scored, decided by every institution that fits, funded from a
+lease, recorded, encoded and committed. Code, metrics, docs and tests take the names and the order
+from here.
 """
 
 from typing import NamedTuple
 
 
 class Stage(NamedTuple):
-    """One stage: its number, its module (or package), what it takes and gives, why it may refuse."""
+    """One stage: number, name, module or package, what it takes and gives, why it may refuse."""
 
     n: int
     name: str
@@ -43,15 +44,13 @@ STAGES = (
     ),
     Stage(8, "reserve", "streams.funding", "offers", "funded offer, or no capacity", "by budget"),
     Stage(9, "record", "streams.record", "decision", "state", ""),
-    Stage(
-        10, "encode", "streams.codec.encode", "decision, evidence, funding records", "bytes", ""
-    ),
+    Stage(10, "encode", "streams.codec.encode", "decision, evidence, funding records", "bytes", ""),
     Stage(11, "commit", "streams.commit", "bytes and input offsets", "Kafka", ""),
 )
 
 
 class Topic(NamedTuple):
-    """One topic: its name, what it holds, how many partitions (0: as many as the input), whether compacted."""
+    """One topic: name, what it holds, partitions (0: as many as the input), whether compacted."""
 
     name: str
     holds: str

