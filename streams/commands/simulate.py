@@ -1,0 +1,84 @@
+"""`dipper simulate`: a simulated population's events as a file, with labels and the truth."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(
+        epilog="Example: dipper simulate --out events.jsonl.gz --labels labels.csv --days 30"
+    )(simulate)
+
+
+def simulate(
+    out: Annotated[Path, typer.Option(help="Events, JSON Lines; .gz is compressed.")],
+    labels: Annotated[
+        Path | None, typer.Option(help="Outcomes, CSV; the true PD stands in NAME.truth.csv.")
+    ] = None,
+    applicants: Annotated[int, typer.Option(min=2, help="People and firms.")] = 10_000,
+    days: Annotated[float, typer.Option(min=0.01, help="Length of the log.")] = 30.0,
+    rate: Annotated[float, typer.Option(min=0.001, help="Arrivals per applicant and day.")] = 2.0,
+    request_share: Annotated[
+        float, typer.Option(min=0.0, max=0.8, help="Share of applications among arrivals.")
+    ] = 0.05,
+    firm_share: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Share of firms among applicants.")
+    ] = 0.15,
+    hostile_share: Annotated[
+        float, typer.Option(min=0.0, max=0.5, help="Share of broken and forged records.")
+    ] = 0.0,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same bytes.")] = 1,
+    start: Annotated[
+        str, typer.Option(metavar="YYYY-MM-DD", help="First day, UTC.")
+    ] = "2026-01-01",
+) -> None:
+    """Write the events of a population that nobody decides on yet, and what became of its requests.
+
+    People and firms shop, pay, borrow elsewhere and apply; the requests' outcomes and true
+    probabilities of default go beside the log, for training and for checking models.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from streams.errors import DipperError
+    from streams.simulate.log import truth_path, write_log
+    from streams.simulate.world import WorldConfig
+
+    for path in (out, labels):
+        if path is not None and not path.parent.is_dir():
+            raise DipperError(f"{path}: there is no folder {path.parent}; make it first")
+    try:
+        first_day = datetime.fromisoformat(start).replace(tzinfo=UTC)
+    except ValueError as error:
+        raise DipperError(f"--start {start}: not a day; write it as 2026-01-31") from error
+    config = WorldConfig(
+        applicants=applicants,
+        firm_share=firm_share,
+        rate_per_second=applicants * rate / 86_400,
+        request_share=request_share,
+        hostile_share=hostile_share,
+        seed=seed,
+        closed_loop=False,
+        for_file=True,
+    )
+    console = Console(stderr=True)
+    with Progress(console=console) as progress:
+        task = progress.add_task("simulate", total=1.0)
+        written = write_log(
+            config,
+            int(first_day.timestamp() * 1_000),
+            days,
+            out,
+            labels,
+            progress=lambda done: progress.update(task, completed=done),
+        )
+    console.print(
+        f"{out}: {written.events:,} events ({written.hostile:,} hostile), {written.ticks:,} ticks, "
+        f"{written.requests:,} requests, {written.bad:,} of them go bad"
+    )
+    if labels is not None:
+        console.print(f"{labels} and {truth_path(labels)}: outcomes and true PD")
