@@ -47,3 +47,15 @@ def test_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_pat
     """NUMBA_CACHE_DIR names where compiled kernels are kept."""
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     assert cache_folder().is_relative_to(tmp_path)
+
+
+@kernel
+def _allocates(count: int) -> int:
+    return np.zeros(count, np.int64).shape[0]
+
+
+@pytest.mark.skipif(run_kind() == "plain", reason="plain Python may allocate")
+def test_a_kernel_that_allocates_does_not_compile() -> None:
+    """The hot path takes no memory: a kernel that would is refused when it is compiled."""
+    with pytest.raises(Exception, match="Only accept returning of array passed"):
+        _allocates(3)
