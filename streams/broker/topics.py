@@ -50,6 +50,26 @@ async def ensure_topics(bootstrap: str, partitions: int, *, replication: int = 1
         await admin.close()
 
 
+async def count_partitions(bootstrap: str) -> int:
+    """Return how many partitions `dipper.events` has; `BrokerError` where it does not stand."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    try:
+        await admin.start()
+        if EVENTS.name not in await admin.list_topics():
+            message = (
+                f"{bootstrap} has no topic {EVENTS.name}: "
+                "make it with `dipper control --partitions N` or `dipper broker --partitions N`"
+            )
+            raise BrokerError(message)
+        (found,) = await admin.describe_topics([EVENTS.name])
+        return len(found["partitions"])
+    except (KafkaError, OSError) as error:
+        message = f"cannot read topics of {bootstrap}: {error}; is a broker running there?"
+        raise BrokerError(message) from error
+    finally:
+        await admin.close()
+
+
 def _partitions_of(topic: Topic, partitions: int) -> int:
     return topic.partitions or partitions
 

@@ -8,7 +8,16 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("models",),
     ("streams.funding", "streams.admit", "streams.record"),
     ("streams.step",),
-    ("streams.broker", "streams.commit", "monitoring", "streams.clock", "streams.config"),
+    (
+        "streams.broker",
+        "streams.commit",
+        "monitoring",
+        "streams.clock",
+        "streams.config",
+        "streams.control.keys",  # both doors check signatures and write control events in one form
+        "streams.control.records",
+        "streams.signals",
+    ),
     ("streams.recover", "streams.live", "streams.replay"),
     (
         "models.train",
