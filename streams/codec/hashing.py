@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from streams.buffers import Array
-from streams.codec.words import WORD_BYTES, load_part
+from streams.codec.words import WORD_BYTES, load_part, signed
 from streams.compile import kernel
 
 _ZERO = np.uint64(0)
@@ -42,7 +42,7 @@ class SipState(NamedTuple):
     v2: np.uint64
     v3: np.uint64
     tail: np.uint64
-    count: int
+    taken: int
 
 
 @kernel
@@ -93,7 +93,7 @@ def sip_start_wide(key: Array) -> SipState:
 def _sip_word(state: SipState, word: np.uint64, length: int) -> SipState:
     """Take in the first `length` (1 to 8) bytes of `word`; bytes past them are 0."""
     v0, v1, v2, v3 = state.v0, state.v1, state.v2, state.v3
-    held = state.count & 7
+    held = state.taken & 7
     tail = state.tail | (word << np.uint64(8 * held))
     if held + length >= WORD_BYTES:
         v3 ^= tail
@@ -102,7 +102,7 @@ def _sip_word(state: SipState, word: np.uint64, length: int) -> SipState:
         tail = _ZERO
         if held > 0:
             tail = word >> np.uint64(8 * (WORD_BYTES - held))
-    return SipState(v0, v1, v2, v3, tail, state.count + length)
+    return SipState(v0, v1, v2, v3, tail, state.taken + length)
 
 
 @kernel
@@ -125,10 +125,10 @@ def sip_length(state: SipState, length: int) -> SipState:
 @kernel
 def _sip_last(state: SipState, mark: np.uint64) -> SipState:
     """Mix in what is left with the count, then finish the first 64 bits."""
-    last = state.tail | (np.uint64(state.count & 255) << _COUNT_SHIFT)
+    last = state.tail | (np.uint64(state.taken & 255) << _COUNT_SHIFT)
     v0, v1, v2, v3 = _sip_rounds(state.v0, state.v1, state.v2, state.v3 ^ last, 2)
     v0, v1, v2, v3 = _sip_rounds(v0 ^ last, v1, v2 ^ mark, v3, 4)
-    return SipState(v0, v1, v2, v3, _ZERO, state.count)
+    return SipState(v0, v1, v2, v3, _ZERO, state.taken)
 
 
 @kernel
@@ -219,12 +219,12 @@ def murmur2(data: Array, start: int, length: int) -> int:
     value = (_MURMUR_SEED ^ length) & _MASK_32
     whole = length & ~3
     for k in range(start, start + whole, 4):
-        word = np.int64(load_part(data, k, 4))
+        word = signed(load_part(data, k, 4))
         word = (word * _MURMUR_FACTOR) & _MASK_32
         word = ((word ^ (word >> 24)) * _MURMUR_FACTOR) & _MASK_32
         value = ((value * _MURMUR_FACTOR) & _MASK_32) ^ word
     if whole < length:
-        rest = np.int64(load_part(data, start + whole, length - whole))
+        rest = signed(load_part(data, start + whole, length - whole))
         value = ((value ^ rest) * _MURMUR_FACTOR) & _MASK_32
     value = ((value ^ (value >> 13)) * _MURMUR_FACTOR) & _MASK_32
     return value ^ (value >> 15)

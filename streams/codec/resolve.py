@@ -10,6 +10,7 @@ import numpy as np
 from streams.buffers import Array, Batch
 from streams.codec.hashing import counterparty_hash, loan_key, request_key, sip_hash
 from streams.codec.symbols import Symbols, find_signal, find_symbol
+from streams.codec.words import signed
 from streams.compile import kernel
 from streams.limits import AMOUNT_CENTS_MAX, ATTRIBUTES_MAX, ID_BYTES_MAX, TOKEN_BYTES_MAX
 from streams.schema import (
@@ -173,7 +174,7 @@ def _hex_word(data: Array, start: int) -> tuple[bool, np.uint64]:
     """
     value = np.uint64(0)
     for at in range(start, start + 16):
-        byte = np.int64(data[at])
+        byte = signed(data[at])
         if _DIGIT_0 <= byte <= _DIGIT_9:
             digit = byte - _DIGIT_0
         elif _LETTER_A <= byte <= _LETTER_F:
@@ -224,7 +225,7 @@ def _in_range(kind: int, raw: Array) -> bool:
                 return False
         left >>= _ONE_BIT
         slot += 1
-    if kind == _APPLICATION or kind == _DRAWDOWN:
+    if kind in (_APPLICATION, _DRAWDOWN):
         return values[INT_AMOUNT] >= 1
     return True
 
@@ -284,7 +285,7 @@ def _misses(kind: int, raw: Array, event: Array) -> bool:
         step = event["step"]
         if step == _DUE:
             ints |= _DUE_AT_BIT
-        elif event["issuer"] >= 0 and (step == _DISBURSED or step == _DISBURSE_FAILED):
+        elif event["issuer"] >= 0 and (step in (_DISBURSED, _DISBURSE_FAILED)):
             spans |= _DECISION_BIT
     elif kind == _SIGNAL and event["status"] == _OK:
         if raw["floats_present"] & _VALUE_BIT == _NO_BITS:
@@ -423,9 +424,9 @@ def _fill_hashes(symbols: Symbols, data: Array, kind: int, raw: Array, event: Ar
             if high_is_hex and low_is_hex:
                 event["reference_hi"], event["reference_lo"] = high, low
     if kind == _LOAN:
-        issuer_len = np.int64(0)
+        issuer_len = 0
         if present >> np.uint64(SPAN_ISSUER) & _ONE_BIT != _NO_BITS:
-            issuer_len = np.int64(lengths[SPAN_ISSUER])
+            issuer_len = lengths[SPAN_ISSUER]
         lo, hi = loan_key(
             key,
             data,

@@ -8,11 +8,13 @@ float64 holds exactly, a minus zero, a known field that stands twice or has anot
 schema says, and all bad grammar.
 """
 
+from typing import Any
+
 import numpy as np
 
 from streams.buffers import Array, Batch
 from streams.codec.symbols import Symbols, find_field
-from streams.codec.words import find_text_end
+from streams.codec.words import find_text_end, signed
 from streams.compile import kernel
 from streams.schema import (
     VOCAB_FIELD_FLOAT,
@@ -47,7 +49,7 @@ def _skip_space(data: Array, at: int, end: int) -> int:
         byte = data[at]
         if byte > _SPACE:
             return at
-        if byte != _SPACE and byte != _LINE and byte != _RETURN and byte != _TAB:
+        if byte not in (_SPACE, _LINE, _RETURN, _TAB):
             return at
         at += 1
     return at
@@ -73,6 +75,24 @@ def _scan_text(data: Array, at: int, end: int, vocabulary: int, slot: int, raw: 
 
 
 @kernel
+def _has(mask: Any, slot: int) -> bool:
+    """Return whether bit `slot` of `mask` (uint64) is set."""
+    return mask >> np.uint64(slot) & _ONE_BIT != _NO_BITS
+
+
+@kernel
+def _is_present(raw: Array, vocabulary: int, slot: int) -> bool:
+    """Return whether the record has given the field already; never for an unknown one."""
+    if vocabulary == VOCAB_FIELD_SPAN:
+        return _has(raw["spans_present"], slot)
+    if vocabulary == VOCAB_FIELD_INT:
+        return _has(raw["ints_present"], slot)
+    if vocabulary == VOCAB_FIELD_FLOAT:
+        return _has(raw["floats_present"], slot)
+    return False
+
+
+@kernel
 def _scan_literal(data: Array, at: int, end: int, vocabulary: int, slot: int, raw: Array) -> int:
     """Read true, false or null at `at`; return the byte behind it, or -1 where unsure.
 
@@ -83,14 +103,7 @@ def _scan_literal(data: Array, at: int, end: int, vocabulary: int, slot: int, ra
     if left >= 4 and data[at] == _N:
         if data[at + 1] != _U or data[at + 2] != _L or data[at + 3] != _L:
             return _UNSURE
-        present = _NO_BITS
-        if vocabulary == VOCAB_FIELD_SPAN:
-            present = raw["spans_present"]
-        elif vocabulary == VOCAB_FIELD_INT:
-            present = raw["ints_present"]
-        elif vocabulary == VOCAB_FIELD_FLOAT:
-            present = raw["floats_present"]
-        if present >> np.uint64(max(slot, 0)) & _ONE_BIT != _NO_BITS:
+        if _is_present(raw, vocabulary, slot):
             return _UNSURE
         return at + 4
     if vocabulary != _UNKNOWN:
@@ -111,7 +124,7 @@ def _scan_digits(data: Array, at: int, end: int, value: int) -> tuple[int, int]:
     number.
     """
     while at < end and _ZERO <= data[at] <= _NINE:
-        value = value * 10 + (np.int64(data[at]) - _ZERO)
+        value = value * 10 + (signed(data[at]) - _ZERO)
         at += 1
     return at, value
 
@@ -166,8 +179,8 @@ def _scan_value(symbols: Symbols, data: Array, at: int, end: int, field: int, ra
     vocabulary = _UNKNOWN
     slot = _UNKNOWN
     if field >= 0:
-        vocabulary = np.int64(symbols.slots[field]["vocabulary"])
-        slot = np.int64(symbols.slots[field]["code"])
+        vocabulary = symbols.slots[field]["vocabulary"]
+        slot = symbols.slots[field]["code"]
     byte = data[at]
     if byte == _QUOTE:
         return _scan_text(data, at, end, vocabulary, slot, raw)

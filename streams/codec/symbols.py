@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from streams.buffers import Array
-from streams.codec.words import hash_name, same_bytes
+from streams.codec.words import hash_name, same_bytes, signed
 from streams.compile import kernel
 from streams.limits import ATTRIBUTES_MAX, SIGNALS_MAX, TOKEN_BYTES_MAX
 from streams.schema import (
@@ -175,7 +175,7 @@ def find_field(symbols: Symbols, data: Array, start: int, length: int) -> int:
     slots = symbols.slots
     mask = np.uint64(slots.shape[0] - 1)
     value = hash_name(np.uint64(VOCAB_FIELD_SPAN), data, start, length)
-    at = np.int64(value & mask)
+    at = signed(value & mask)
     while slots[at]["code"] >= 0:
         slot = slots[at]
         if slot["hash"] == value and slot["len"] == length:
@@ -196,7 +196,7 @@ def find_symbol(symbols: Symbols, vocabulary: int, data: Array, start: int, leng
     slots = symbols.slots
     mask = np.uint64(slots.shape[0] - 1)
     value = hash_name(np.uint64(vocabulary), data, start, length)
-    at = np.int64(value & mask)
+    at = signed(value & mask)
     while slots[at]["code"] >= 0:
         slot = slots[at]
         if slot["hash"] == value and slot["len"] == length and slot["vocabulary"] == vocabulary:
@@ -218,7 +218,7 @@ def find_signal(
     slots = symbols.slots
     value = hash_name(np.uint64(VOCAB_SIGNAL), data, source, source_len)
     value = hash_name(value, data, name, name_len)
-    at = np.int64(value & np.uint64(slots.shape[0] - 1))
+    at = signed(value & np.uint64(slots.shape[0] - 1))
     while slots[at]["code"] >= 0:
         slot = slots[at]
         if slot["hash"] == value and slot["vocabulary"] == VOCAB_SIGNAL:

@@ -6,6 +6,8 @@ bytes past its end count as zero. Bytes past the end of a record but inside the 
 then masked away.
 """
 
+from typing import Any
+
 import numpy as np
 
 from streams.buffers import Array
@@ -27,6 +29,12 @@ _TOP_BYTE = np.uint64(56)
 # Odd and with bits all over: the fractional part of the golden ratio, as in Fibonacci hashing.
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
 _HALF = np.uint64(32)
+
+
+@kernel
+def signed(value: Any) -> Any:
+    """Return `value`, an unsigned integer below 2**63, as int64: Numba mixes the two to float64."""
+    return np.int64(value)
 
 
 @kernel
@@ -87,7 +95,8 @@ def find_text_end(data: Array, start: int, end: int) -> int:
         if odd != 0:
             # One low bit for each byte up to the first odd one, summed in the top byte.
             count = ((((odd - _ONE) & ~odd) & _LOW_BITS) * _LOW_BITS) >> _TOP_BYTE
-            return min(at + np.int64(count) - 1, end)
+            at += signed(count) - 1
+            return min(end, at)
         at += WORD_BYTES
     return end
 
