@@ -9,8 +9,8 @@ import numpy as np
 from streams.buffers import Array
 
 REGIONS = ("north", "east", "south", "west", "centre")
-EDUCATIONS = ("primary", "secondary", "college", "graduate")
-INDUSTRIES = ("retail", "food", "textile", "electronics", "logistics", "services")
+EDUCATIONS = ("primary", "secondary", "vocational", "bachelor")
+INDUSTRIES = ("retail", "wholesale", "manufacturing", "services", "transport", "technology")
 
 PARTNERS = 8  # trading partners of a firm
 MISSING_SHARE = 0.06  # of attributes that an applicant leaves out
