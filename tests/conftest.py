@@ -24,13 +24,6 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("dipper")
 
 
-def pytest_configure() -> None:
-    """Give each worker a cache of kernels of its own: two that fill one spoil its index."""
-    if worker := os.environ.get("PYTEST_XDIST_WORKER"):
-        base = os.environ.get("NUMBA_CACHE_DIR") or str(_ROOT / ".cache" / "numba")
-        os.environ["NUMBA_CACHE_DIR"] = str(Path(base) / worker)
-
-
 class Broker(NamedTuple):
     """A running broker: where it listens and which kind it is."""
 

@@ -1,1 +1,3 @@
-"""Stage 7: what each institution says to a request: policies as tables, verdicts, ranked offers, reasons."""
+"""Stage 7: what each institution says to a request: policies as tables, verdicts, ranked offers,
+reasons.
+"""

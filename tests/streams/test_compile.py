@@ -1,5 +1,8 @@
 """The decorator that compiles kernels."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +12,8 @@ from numpy.typing import NDArray
 
 from streams.compile import cache_folder, kernel
 from tests.sizes import run_kind
+
+_ROOT = Path(__file__).resolve().parents[2]
 
 
 @kernel
@@ -47,3 +52,46 @@ def test_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_pat
     """NUMBA_CACHE_DIR names where compiled kernels are kept."""
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     assert cache_folder().is_relative_to(tmp_path)
+
+
+@kernel
+def _allocates(count: int) -> int:
+    return np.zeros(count, np.int64).shape[0]
+
+
+def test_a_kernel_that_allocates_does_not_compile() -> None:
+    """The hot path takes no memory: a kernel that would is refused when it is compiled."""
+    with pytest.raises(Exception, match="Only accept returning of array passed"):
+        _allocates(3)
+
+
+_TWO_KERNELS = """
+import sys
+from streams.compile import kernel
+
+@kernel
+def inner(x):
+    return x + 1
+
+@kernel
+def outer(x):
+    return inner(x) * 2
+
+assert outer(20) == 42
+print(sum(outer.stats.cache_misses.values()), sum(outer.stats.cache_hits.values()))
+"""
+
+
+def test_processes_that_start_together_compile_once(tmp_path: Path) -> None:
+    """Of several processes that need one kernel at once, one compiles and the others load."""
+    module = tmp_path / "two_kernels.py"
+    module.write_text(_TWO_KERNELS)
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(_ROOT)}
+    started = [
+        subprocess.Popen(
+            [sys.executable, str(module)], env=environment, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    answers = sorted(process.communicate(timeout=120)[0].split() for process in started)
+    assert answers == [["0", "1"], ["1", "0"]]

@@ -1,0 +1,256 @@
+"""Turn checked policies into tables: predicates shared by all, rules as postfix programs, prices
+computed.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.policy import tables as t
+from models.policy.bands import Band
+from models.policy.expression import And, Between, Column, Compare, In, Missing, Node, Not, Op, Or
+from models.policy.price import PART_MAX, apr_bps, instalment_parts
+from models.policy.reasons import outcome_by_bit
+from streams.buffers import Array
+
+
+class RulePlan(NamedTuple):
+    """One rule: what it is called, its text and tree, the bit of its reason, the institution's own
+    word.
+    """
+
+    label: str
+    when: str
+    node: Node
+    reason: int
+    own_reason: str
+
+
+class SectionPlan(NamedTuple):
+    """One section with every name resolved; fields as in `tables.SECTION`."""
+
+    rules: tuple[RulePlan, ...]
+    bands: tuple[Band, ...]
+    tenors_days: tuple[int, ...]
+    model: int
+    cut_off_pd_ppm: int
+    amount_cents_min: int
+    amount_cents_max: int
+    method: int
+    offer_ms: int
+    partial: bool
+    cap: int
+    basis: int
+
+
+class PolicyPlan(NamedTuple):
+    """One policy: codes of institution and product, mask of channels, its sections."""
+
+    institution: int
+    product: int
+    channels: int
+    sections: tuple[SectionPlan | None, SectionPlan | None]
+
+
+class ProductPlan(NamedTuple):
+    """One product: code of its side, whether it is a line, its ranking."""
+
+    side: int
+    is_line: bool
+    ranking: int
+
+
+class CeilingPlan(NamedTuple):
+    """A legal ceiling in force from a time on."""
+
+    from_at: int
+    side: int
+    apr_bps: int
+
+
+class Predicates:
+    """Distinct predicates in order of first use."""
+
+    def __init__(self) -> None:
+        self.index: dict[tuple[Any, ...], int] = {}
+
+    def add(self, column: Column, op: Op, constant: float, other: Column | None) -> int:
+        """Return the index of a predicate, new or known."""
+        key = (
+            float(constant) + 0.0,  # -0.0 and 0.0 compare alike
+            int(op),
+            column.space,
+            column.row,
+            -1 if other is None else other.space,
+            -1 if other is None else other.row,
+        )
+        return self.index.setdefault(key, len(self.index))
+
+
+def compile_node(node: Node, predicates: Predicates) -> list[int]:
+    """Return a tree as a postfix program; missing values follow from predicates that are false
+    then.
+    """
+    match node:
+        case Compare(column, op, constant, other):
+            return [predicates.add(column, op, constant, other)]
+        case Missing(column, negated):
+            program = [predicates.add(column, Op.MISSING, 0.0, None)]
+            return [*program, t.PROGRAM_NOT] if negated else program
+        case In(column, values, negated):
+            op, join = (Op.NE, t.PROGRAM_AND) if negated else (Op.EQ, t.PROGRAM_OR)
+            program = [predicates.add(column, op, values[0], None)]
+            for value in values[1:]:
+                program += [predicates.add(column, op, value, None), join]
+            return program
+        case Between(column, low, high, negated):
+            below, above = (Op.LT, Op.GT) if negated else (Op.GE, Op.LE)
+            join = t.PROGRAM_OR if negated else t.PROGRAM_AND
+            return [
+                predicates.add(column, below, low, None),
+                predicates.add(column, above, high, None),
+                join,
+            ]
+        case Not(operand):
+            return [*compile_node(operand, predicates), t.PROGRAM_NOT]
+        case And(left, right):
+            join = t.PROGRAM_AND
+        case Or(left, right):
+            join = t.PROGRAM_OR
+    return [*compile_node(left, predicates), *compile_node(right, predicates), join]
+
+
+def stack_depth(program: Sequence[int]) -> int:
+    """Return how many bits a program's stack needs."""
+    depth = deepest = 0
+    for code in program:
+        depth += 1 if code >= 0 else 0 if code == t.PROGRAM_NOT else -1
+        deepest = max(deepest, depth)
+    assert depth == 1
+    return deepest
+
+
+class _Rows:
+    """The tables under construction, as lists of tuples in the order of their layouts."""
+
+    def __init__(self) -> None:
+        self.predicates = Predicates()
+        self.policies: list[tuple[Any, ...]] = []
+        self.sections: list[tuple[Any, ...]] = []
+        self.bands: list[tuple[Any, ...]] = []
+        self.tenors: list[int] = []
+        self.prices: list[tuple[Any, ...]] = []
+        self.rules: list[tuple[Any, ...]] = []
+        self.programs: list[int] = []
+
+    def add_section(self, plan: SectionPlan, used: set[int]) -> int:
+        """Append one section with all that hangs on it; add its predicates to `used`; return its
+        row.
+        """
+        starts = (len(self.rules), len(self.bands), len(self.tenors), len(self.prices))
+        for rule in plan.rules:
+            program = compile_node(rule.node, self.predicates)
+            assert stack_depth(program) <= t.STACK_MAX
+            used.update(code for code in program if code >= 0)
+            start = len(self.programs)
+            self.programs += program
+            self.rules.append((1 << rule.reason, start, len(self.programs)))
+        for band in plan.bands:
+            self.bands.append(
+                (
+                    band.pd_ppm_max,
+                    band.limit_cents,
+                    band.limit_income_bps,
+                    band.rate_bps,
+                    band.fee_bps,
+                    band.tenor_days_max,
+                )
+            )
+            for tenor in plan.tenors_days:
+                parts = instalment_parts(plan.method, tenor, band.rate_bps)
+                assert parts < PART_MAX
+                cost = apr_bps(plan.method, tenor, band.rate_bps, band.fee_bps)
+                self.prices.append((parts, cost))
+        self.tenors += plan.tenors_days
+        self.sections.append(
+            (
+                plan.model,
+                plan.cap,
+                plan.method,
+                int(plan.partial),
+                plan.basis,
+                starts[0],
+                len(self.rules),
+                starts[1],
+                len(self.bands),
+                starts[2],
+                len(self.tenors),
+                starts[3],
+                plan.cut_off_pd_ppm,
+                plan.amount_cents_min,
+                plan.amount_cents_max,
+                plan.offer_ms,
+            )
+        )
+        return len(self.sections) - 1
+
+
+def build_tables(
+    products: Sequence[ProductPlan], ceilings: Sequence[CeilingPlan], plans: Sequence[PolicyPlan]
+) -> t.PolicyTables:
+    """Build the tables of `plans`, which stand by product, then by institution, each pair once."""
+    pairs = [(plan.product, plan.institution) for plan in plans]
+    assert pairs == sorted(set(pairs))
+    rows = _Rows()
+    needs: list[int] = []
+    product_rows: list[tuple[Any, ...]] = []
+    for code, product in enumerate(products):
+        start = len(rows.policies)
+        used: tuple[set[int], set[int]] = (set(), set())
+        for plan in plans:
+            if plan.product != code:
+                continue
+            section_rows = tuple(
+                -1 if section is None else rows.add_section(section, used[which])
+                for which, section in enumerate(plan.sections)
+            )
+            rows.policies.append((plan.institution, code, section_rows, plan.channels))
+        spans = []
+        for which in used:
+            spans.append((len(needs), len(needs) + len(which)))
+            needs += sorted(which)
+        product_rows.append(
+            (
+                product.side,
+                int(product.is_line),
+                product.ranking,
+                start,
+                len(rows.policies),
+                tuple(span[0] for span in spans),
+                tuple(span[1] for span in spans),
+            )
+        )
+    return t.PolicyTables(
+        products=_array(product_rows, t.PRODUCT),
+        policies=_array(rows.policies, t.POLICY),
+        sections=_array(rows.sections, t.SECTION),
+        bands=_array(rows.bands, t.BAND),
+        tenors=_int32(rows.tenors),
+        prices=_array(rows.prices, t.PRICE),
+        rules=_array(rows.rules, t.RULE),
+        programs=_int32(rows.programs),
+        predicates=_array(list(rows.predicates.index), t.PREDICATE),
+        needs=_int32(needs),
+        ceilings=_array([tuple(c) for c in sorted(ceilings)], t.CEILING),
+        outcome=outcome_by_bit(),
+    )
+
+
+def _array(rows: list[tuple[Any, ...]], layout: np.dtype[np.void]) -> Array:
+    return np.array(rows, layout) if rows else np.zeros(0, layout)
+
+
+def _int32(values: list[int]) -> NDArray[np.int32]:
+    return np.array(values, np.int32) if values else np.zeros(0, np.int32)

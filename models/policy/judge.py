@@ -1,0 +1,446 @@
+"""Stage 7, decide: a verdict of every policy that fits a request, then the offers in order.
+
+The kernels compare, add, multiply and divide integers; float64 only compares features with
+constants. They read nothing but their arguments and write nothing but `verdicts`, `rule_masks`,
+`order` and scratch.
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.policy import reasons as r
+from models.policy.expression import FEATURE, PD, Op
+from models.policy.price import PART
+from models.policy.tables import (
+    PROGRAM_AND,
+    PROGRAM_NOT,
+    PROGRAM_OR,
+    RANK_AMOUNT,
+    PolicyScratch,
+    PolicyTables,
+)
+from streams.buffers import Array
+from streams.compile import kernel
+from streams.limits import AMOUNT_CENTS_MAX, BPS
+from streams.schema import Outcome
+
+_LT, _LE, _GT, _GE, _EQ = int(Op.LT), int(Op.LE), int(Op.GT), int(Op.GE), int(Op.EQ)
+_MISSING = int(Op.MISSING)
+_APPROVED = int(Outcome.APPROVED)
+
+_LINE_EXCEEDED = r.LINE_EXCEEDED
+_TENOR_NOT_OFFERED = r.TENOR_NOT_OFFERED
+_AMOUNT_BELOW_MIN = r.AMOUNT_BELOW_MIN
+_AMOUNT_ABOVE_MAX = r.AMOUNT_ABOVE_MAX
+_SCORE_ABOVE_CUT_OFF = r.SCORE_ABOVE_CUT_OFF
+_AMOUNT_ABOVE_LIMIT = r.AMOUNT_ABOVE_LIMIT
+_LIMIT_BELOW_MIN = r.LIMIT_BELOW_MIN
+_TENOR_ABOVE_BAND = r.TENOR_ABOVE_BAND
+_SCORE_MISSING = r.SCORE_MISSING
+_LIMIT_BASIS_MISSING = r.LIMIT_BASIS_MISSING
+_APR_ABOVE_CEILING = r.APR_ABOVE_CEILING
+
+
+@kernel
+def reason_bit(bit: int) -> np.uint64:
+    """Return the mask of one reason."""
+    return np.uint64(1) << np.uint64(bit)
+
+
+@kernel
+def _value(
+    space: int,
+    index: int,
+    vectors: NDArray[np.float64],
+    raw: NDArray[np.float64],
+    pd_ppm: NDArray[np.int64],
+    column: int,
+) -> float:
+    """Return what a name in an expression stands for, NaN where it is missing."""
+    if space == FEATURE:
+        return vectors[index, column]
+    if space == PD:
+        pd = pd_ppm[index, column]
+        return float(pd) if pd >= 0 else math.nan
+    return raw[index, column]
+
+
+@kernel
+def _compute_predicates(
+    policies: PolicyTables,
+    scratch: PolicyScratch,
+    product: int,
+    section: int,
+    vectors: NDArray[np.float64],
+    raw: NDArray[np.float64],
+    pd_ppm: NDArray[np.int64],
+    column: int,
+) -> None:
+    """Write `scratch.truth` of every predicate that policies of this product and section use.
+
+    A comparison with a missing value is false.
+    """
+    start = policies.products[product]["need_start"][section]
+    stop = policies.products[product]["need_stop"][section]
+    for need in range(start, stop):
+        index = policies.needs[need]
+        predicate = policies.predicates[index]
+        op = predicate["op"]
+        left = _value(predicate["space"], predicate["index"], vectors, raw, pd_ppm, column)
+        right = predicate["constant"]
+        if predicate["other_space"] >= 0:
+            right = right * _value(
+                predicate["other_space"], predicate["other"], vectors, raw, pd_ppm, column
+            )
+        if op == _MISSING:
+            holds = math.isnan(left)
+        elif math.isnan(left) or math.isnan(right):
+            holds = False
+        elif op == _LT:
+            holds = left < right
+        elif op == _LE:
+            holds = left <= right
+        elif op == _GT:
+            holds = left > right
+        elif op == _GE:
+            holds = left >= right
+        elif op == _EQ:
+            holds = left == right
+        else:
+            holds = left != right
+        scratch.truth[index] = np.uint8(1) if holds else np.uint8(0)
+
+
+@kernel
+def _rule_holds(policies: PolicyTables, scratch: PolicyScratch, start: int, stop: int) -> bool:
+    """Run one rule's program on a stack of bits, the last in bit 0."""
+    stack = 0
+    for position in range(start, stop):
+        code = policies.programs[position]
+        if code >= 0:
+            stack = stack << 1
+            if scratch.truth[code] != 0:
+                stack = stack | 1
+        elif code == PROGRAM_NOT:
+            stack = stack ^ 1
+        elif code == PROGRAM_AND:
+            stack = (stack >> 1) & (stack | ~1)
+        else:
+            assert code == PROGRAM_OR
+            stack = (stack >> 1) | (stack & 1)
+    return stack & 1 == 1
+
+
+@kernel
+def _fire_rules(
+    policies: PolicyTables, scratch: PolicyScratch, section_row: int, mask: NDArray[np.uint64]
+) -> np.uint64:
+    """Write the bit of every rule that fires to `mask`; return their reasons together."""
+    start = policies.sections[section_row]["rule_start"]
+    stop = policies.sections[section_row]["rule_stop"]
+    assert stop - start <= 64 * mask.shape[0]
+    for word in range(mask.shape[0]):
+        mask[word] = np.uint64(0)
+    fired = np.uint64(0)
+    for rule in range(start, stop):
+        if _rule_holds(
+            policies, scratch, policies.rules[rule]["start"], policies.rules[rule]["stop"]
+        ):
+            place = rule - start
+            mask[place >> 6] |= np.uint64(1) << np.uint64(place & 63)
+            fired |= policies.rules[rule]["reason"]
+    return fired
+
+
+@kernel
+def share_of(amount: int, share: int, whole: int) -> int:
+    """Return amount × share ÷ whole rounded down, without leaving int64; none is negative, whole ≥
+    1.
+    """
+    return amount // whole * share + amount % whole * share // whole
+
+
+@kernel
+def _ceiling_bps(policies: PolicyTables, side: int, at: int) -> int:
+    """Return the legal ceiling on the yearly cost in force at `at`, -1 where there is none."""
+    ceiling = -1
+    for row in range(policies.ceilings.shape[0]):
+        if policies.ceilings[row]["side"] == side and policies.ceilings[row]["from_at"] <= at:
+            ceiling = policies.ceilings[row]["apr_bps"]
+    return ceiling
+
+
+@kernel
+def _find_band(policies: PolicyTables, section_row: int, pd: int) -> int:
+    """Return the band (from 0 in its section) that holds `pd`, -1: there is none, or no score."""
+    start = policies.sections[section_row]["band_start"]
+    stop = policies.sections[section_row]["band_stop"]
+    if policies.sections[section_row]["model"] < 0:
+        return 0
+    if pd < 0:
+        return -1
+    for band in range(start, stop):
+        if pd <= policies.bands[band]["pd_ppm_max"]:
+            return band - start
+    return -1
+
+
+@kernel
+def _find_tenor(policies: PolicyTables, section_row: int, tenor_days: int) -> int:
+    """Return the place of the tenor among those that the section offers, -1 where it does not."""
+    start = policies.sections[section_row]["tenor_start"]
+    stop = policies.sections[section_row]["tenor_stop"]
+    for place in range(start, stop):
+        if policies.tenors[place] == tenor_days:
+            return place - start
+    return -1
+
+
+@kernel
+def _price(
+    policies: PolicyTables, section_row: int, side: int, at: int, verdict: Array
+) -> np.uint64:
+    """Write the price of the verdict's band and tenor; return why it may not be offered.
+
+    Reads `band` and `tenor_days` of the one-row `verdict`, writes `rate_bps`, `apr_bps`.
+    """
+    band = verdict[0]["band"]
+    place = _find_tenor(policies, section_row, verdict[0]["tenor_days"])
+    if place < 0:
+        return reason_bit(_TENOR_NOT_OFFERED)
+    if band < 0:
+        return np.uint64(0)
+    section = policies.sections[section_row]
+    row = section["band_start"] + band
+    price = section["price_start"] + band * (section["tenor_stop"] - section["tenor_start"]) + place
+    verdict[0]["rate_bps"] = policies.bands[row]["rate_bps"]
+    verdict[0]["apr_bps"] = policies.prices[price]["apr_bps"]
+    reasons = np.uint64(0)
+    if verdict[0]["tenor_days"] > policies.bands[row]["tenor_days_max"]:
+        reasons |= reason_bit(_TENOR_ABOVE_BAND)
+    ceiling = _ceiling_bps(policies, side, at)
+    if ceiling >= 0 and verdict[0]["apr_bps"] > ceiling:
+        reasons |= reason_bit(_APR_ABOVE_CEILING)
+    return reasons
+
+
+@kernel
+def _band_limit(
+    policies: PolicyTables, section_row: int, band: int, vectors: NDArray[np.float64], column: int
+) -> int:
+    """Return the most that a band lends: its limit, or a share of the basis; -1: the basis is
+    missing.
+    """
+    row = policies.sections[section_row]["band_start"] + band
+    limit = policies.bands[row]["limit_cents"]
+    share = policies.bands[row]["limit_bps"]
+    if share < 0:
+        return limit
+    basis = vectors[policies.sections[section_row]["basis"], column]
+    if math.isnan(basis):
+        return -1
+    basis = min(max(basis, 0.0), float(AMOUNT_CENTS_MAX))
+    return min(limit, share_of(int(basis), share, BPS))
+
+
+@kernel
+def _size(
+    policies: PolicyTables,
+    section_row: int,
+    amount_cents: int,
+    available_cents: int,
+    vectors: NDArray[np.float64],
+    column: int,
+    verdict: Array,
+) -> np.uint64:
+    """Write the amount that could be offered; return why none can.
+
+    Reads `band`, writes `amount_cents`: what was asked or, where the section may offer less, the
+    least of that, the section's maximum, what is available and the band's limit.
+    """
+    section = policies.sections[section_row]
+    least = section["amount_cents_min"]
+    partial = section["partial"] == 1
+    reasons = np.uint64(0)
+    amount = amount_cents
+    if amount < least:
+        reasons |= reason_bit(_AMOUNT_BELOW_MIN)
+    if amount > section["amount_cents_max"]:
+        amount = section["amount_cents_max"]
+        if not partial:
+            reasons |= reason_bit(_AMOUNT_ABOVE_MAX)
+    if available_cents >= 0 and amount > available_cents:
+        amount = available_cents
+        if not partial or amount < least:
+            reasons |= reason_bit(_LINE_EXCEEDED)
+    band = verdict[0]["band"]
+    if band >= 0:
+        limit = _band_limit(policies, section_row, band, vectors, column)
+        if limit < 0:
+            reasons |= reason_bit(_LIMIT_BASIS_MISSING)
+        elif limit < least:
+            reasons |= reason_bit(_LIMIT_BELOW_MIN)
+        elif amount > limit:
+            amount = limit
+            if not partial:
+                reasons |= reason_bit(_AMOUNT_ABOVE_LIMIT)
+    verdict[0]["amount_cents"] = amount
+    return reasons
+
+
+@kernel
+def _conclude(policies: PolicyTables, section_row: int, reasons: np.uint64, verdict: Array) -> None:
+    """Write outcome and reasons; an approval gets its fee and instalment, a refusal loses its
+    amount.
+    """
+    verdict[0]["reasons"] = reasons
+    verdict[0]["fee_cents"] = 0
+    verdict[0]["instalment_cents"] = 0
+    if reasons != np.uint64(0):
+        bit = 0
+        while reasons & reason_bit(bit) == np.uint64(0):
+            bit += 1
+        verdict[0]["outcome"] = policies.outcome[bit]
+        verdict[0]["amount_cents"] = 0
+        verdict[0]["offer_ms"] = 0
+        verdict[0]["cap"] = -1
+        return
+    section = policies.sections[section_row]
+    band = verdict[0]["band"]
+    place = _find_tenor(policies, section_row, verdict[0]["tenor_days"])
+    assert band >= 0
+    assert place >= 0
+    price = section["price_start"] + band * (section["tenor_stop"] - section["tenor_start"]) + place
+    amount = verdict[0]["amount_cents"]
+    parts = policies.prices[price]["instalment_parts"]
+    verdict[0]["outcome"] = _APPROVED
+    verdict[0]["fee_cents"] = share_of(
+        amount, policies.bands[section["band_start"] + band]["fee_bps"], BPS
+    )
+    # Rounded up to a whole cent; the last payment is what is then left.
+    verdict[0]["instalment_cents"] = (
+        amount // PART * parts + (amount % PART * parts + (PART - 1)) // PART
+    )
+    verdict[0]["offer_ms"] = section["offer_ms"]
+    verdict[0]["cap"] = section["cap"]
+
+
+@kernel
+def judge(
+    policies: PolicyTables,
+    scratch: PolicyScratch,
+    section: int,
+    product: int,
+    channel: int,
+    institution: int,
+    amount_cents: int,
+    tenor_days: int,
+    at: int,
+    preset_reasons: np.uint64,
+    available_cents: int,
+    vectors: NDArray[np.float64],
+    raw: NDArray[np.float64],
+    pd_ppm: NDArray[np.int64],
+    column: int,
+    verdicts: Array,
+    rule_masks: NDArray[np.uint64],
+) -> int:
+    """Write one verdict per policy that fits; return how many, in the order of policies
+    (institution id).
+
+    A policy fits when it is of `product` (code), has `section` (0 application, 1 drawdown), serves
+    `channel` (code, -1: any) and is of `institution` (code, -1: any). `amount_cents` ≥ 1 and
+    `tenor_days` ≥ 1 are what was asked, `at` the request's time in epoch ms, `preset_reasons` a
+    mask that every verdict bears, `available_cents` what is left of the line (-1: no bound).
+    Request `column` of `vectors` float64[columns, BLOCK] (NaN missing), `raw` float64[models,
+    BLOCK] and `pd_ppm` int64[models, BLOCK] (-1 missing) is read.
+
+    Writes rows 0 to n - 1 of `verdicts` (schema.VERDICT) and of `rule_masks` uint64[rows, words]:
+    bit i is the i-th rule of the section. Every rule runs and every reason is set, also after a
+    refusal. A declined verdict keeps its PD, band and price, its money fields are 0. `rank` is -1
+    until `rank` sets it.
+    """
+    if product < 0 or product >= policies.products.shape[0]:
+        return 0
+    count = 0
+    side = policies.products[product]["side"]
+    for row in range(
+        policies.products[product]["policy_start"], policies.products[product]["policy_stop"]
+    ):
+        policy = policies.policies[row]
+        section_row = policy["section"][section]
+        if section_row < 0 or (institution >= 0 and policy["institution"] != institution):
+            continue
+        if channel >= 0 and policy["channels"] & reason_bit(channel) == np.uint64(0):
+            continue
+        if count == 0:
+            _compute_predicates(policies, scratch, product, section, vectors, raw, pd_ppm, column)
+        assert count < verdicts.shape[0]
+        verdict = verdicts[count : count + 1]
+        model = policies.sections[section_row]["model"]
+        pd = -1
+        if model >= 0:
+            pd = int(pd_ppm[model, column])
+        reasons = np.uint64(preset_reasons)
+        reasons |= _fire_rules(policies, scratch, section_row, rule_masks[count])
+        if model >= 0 and pd < 0:
+            reasons |= reason_bit(_SCORE_MISSING)
+        if pd > policies.sections[section_row]["cut_off_pd_ppm"]:
+            reasons |= reason_bit(_SCORE_ABOVE_CUT_OFF)
+        verdict[0]["policy"] = row
+        verdict[0]["institution"] = policy["institution"]
+        verdict[0]["band"] = _find_band(policies, section_row, pd)
+        verdict[0]["rate_bps"] = 0
+        verdict[0]["apr_bps"] = 0
+        verdict[0]["tenor_days"] = tenor_days
+        verdict[0]["method"] = policies.sections[section_row]["method"]
+        verdict[0]["rank"] = -1
+        verdict[0]["pd_ppm"] = pd
+        reasons |= _price(policies, section_row, side, at, verdict)
+        reasons |= _size(
+            policies, section_row, amount_cents, available_cents, vectors, column, verdict
+        )
+        _conclude(policies, section_row, reasons, verdict)
+        count += 1
+    return count
+
+
+@kernel
+def _goes_before(ranking: int, verdicts: Array, a: int, b: int) -> bool:
+    """Return whether offer `a` ranks before `b`."""
+    if ranking == RANK_AMOUNT and verdicts[a]["amount_cents"] != verdicts[b]["amount_cents"]:
+        return verdicts[a]["amount_cents"] > verdicts[b]["amount_cents"]
+    if verdicts[a]["apr_bps"] != verdicts[b]["apr_bps"]:
+        return verdicts[a]["apr_bps"] < verdicts[b]["apr_bps"]
+    return verdicts[a]["institution"] < verdicts[b]["institution"]
+
+
+@kernel
+def rank(
+    policies: PolicyTables, product: int, verdicts: Array, n: int, order: NDArray[np.int32]
+) -> int:
+    """Order the approved among the first `n` verdicts by the product's rule; return how many they
+    are.
+
+    Writes their rows to `order` int32[≥ n], best first, and their place to `rank`. Rule `cost`: the
+    lowest all-in yearly cost, then the institution's code (codes follow ids); `amount`: the largest
+    amount, then as before.
+    """
+    offers = 0
+    if n == 0:
+        return 0
+    ranking = policies.products[product]["ranking"]
+    for row in range(n):
+        if verdicts[row]["outcome"] != _APPROVED:
+            continue
+        place = offers
+        while place > 0 and _goes_before(ranking, verdicts, row, order[place - 1]):
+            order[place] = order[place - 1]
+            place -= 1
+        order[place] = row
+        offers += 1
+    for place in range(offers):
+        verdicts[order[place]]["rank"] = place
+    return offers

@@ -1,0 +1,425 @@
+"""Load every policy of a deployment: read, check, compile, run its own cases; all of them or none.
+
+1. Platform and institutions are given. 2. Each `institutions/<id>/<product>.toml` and its band
+tables are read and hashed. 3. Every name (column, model, reason, product, channel) is resolved,
+bands and terms are checked. 4. All are compiled to one set of tables. 5. Each policy's cases run
+through the decide kernels. A fault at any step raises PolicyError, and nothing is loaded.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from features.catalog import Catalog
+from models.policy import tables as t
+from models.policy.bands import Band, read_bands
+from models.policy.build import (
+    CeilingPlan,
+    PolicyPlan,
+    Predicates,
+    ProductPlan,
+    RulePlan,
+    SectionPlan,
+    build_tables,
+    compile_node,
+    stack_depth,
+)
+from models.policy.cases import check_cases
+from models.policy.documents import Place, Text, read_document, suggestion
+from models.policy.errors import fault
+from models.policy.expression import (
+    FEATURE,
+    PD,
+    RAW,
+    Column,
+    ExpressionError,
+    Node,
+    parse,
+)
+from models.policy.platform import RULE_REASONS, SIDES, Institution, Platform, Product
+from models.policy.policies import ALL, CatalogColumn, Policies, PolicyInfo, RuleInfo
+from models.policy.policy import Policy, Rule, Section
+from models.policy.price import EQUAL_INSTALMENT, METHODS, PART_MAX, instalment_parts, instalments
+from models.policy.reasons import BIT
+from streams.limits import LOAN_DUES_MAX, PPM
+from streams.schema import Cap
+
+HOUR_MS = 3_600_000
+PLATFORM = "platform"  # reader of columns that institutions may not see
+
+
+def catalog_columns(catalog: Catalog) -> dict[str, CatalogColumn]:
+    """Return the columns of a catalog as policies see them."""
+    categories = {
+        attribute.name: {value: code for code, value in enumerate(attribute.values)}
+        for attribute in catalog.attributes
+        if attribute.type == "category"
+    }
+    return {
+        feature.name: CatalogColumn(
+            index,
+            categories.get(feature.of) if feature.source == "attribute" else None,
+            feature.readers,
+        )
+        for index, feature in enumerate(catalog.features)
+    }
+
+
+def load_policies(
+    platform: Platform,
+    institutions: Sequence[Institution],
+    columns: Mapping[str, CatalogColumn],
+    models: Mapping[str, int],
+) -> Policies:
+    """Load all policies beside the institutions; `columns` by name, `models` name to row of scores.
+
+    PolicyError, with file, line, field and remedy, where one is wrong or fails a case of its own.
+    """
+    read = [
+        _Reader(platform, institution, columns, models).read(path)
+        for institution in institutions
+        for path in _policy_files(institution, platform)
+    ]
+    read.sort(key=lambda pair: (pair[1].product, pair[1].institution))
+    plans = tuple(plan for _, plan in read)
+    tables = build_tables(
+        [product_plan(product) for product in platform.products], ceiling_plans(platform), plans
+    )
+    policies = Policies(
+        tables,
+        tuple(info for info, _ in read),
+        plans,
+        t.rule_words(tables),
+        t.candidates_max(tables),
+    )
+    check_cases(policies, platform, columns, models)
+    return policies
+
+
+def product_plan(product: Product) -> ProductPlan:
+    """Return a product's codes."""
+    return ProductPlan(
+        SIDES.index(product.side), product.kind == "line", t.RANKINGS.index(product.ranking)
+    )
+
+
+def ceiling_plans(platform: Platform) -> list[CeilingPlan]:
+    """Return the legal ceilings with codes and times."""
+    return [
+        CeilingPlan(ceiling.from_at, SIDES.index(ceiling.side), ceiling.apr_bps)
+        for ceiling in platform.apr_ceilings
+    ]
+
+
+def _policy_files(institution: Institution, platform: Platform) -> Iterable[Path]:
+    known = [product.id for product in platform.products]
+    for path in sorted(institution.path.parent.glob("*.toml")):
+        if path.name == "institution.toml":
+            continue
+        if path.stem not in known:
+            raise fault(path, 0, "", f"no product {path.stem}; {suggestion(path.stem, known)}")
+        yield path
+
+
+def content_address(parts: Iterable[tuple[str, bytes]]) -> str:
+    """Return the hex sha256 of named contents; lengths go in, so no two lists hash alike."""
+    digest = hashlib.sha256()
+    for name, data in parts:
+        label = name.encode()
+        digest.update(len(label).to_bytes(8, "big") + label)
+        digest.update(len(data).to_bytes(8, "big") + data)
+    return digest.hexdigest()
+
+
+class _Reader:
+    """Reads the policies of one institution."""
+
+    def __init__(
+        self,
+        platform: Platform,
+        institution: Institution,
+        columns: Mapping[str, CatalogColumn],
+        models: Mapping[str, int],
+    ) -> None:
+        self.platform = platform
+        self.institution = institution
+        self.columns = columns
+        self.models = models
+
+    def read(self, path: Path) -> tuple[PolicyInfo, PolicyPlan]:
+        """Read and check one policy file with its band tables."""
+        document, text = read_document(path, Policy)
+        if document.product != path.stem:
+            what = f"is {document.product} in a file called {path.name}; make them equal"
+            raise text.fault(("product",), what)
+        code = self.platform.product_code(document.product)
+        product = self.platform.products[code]
+        is_line = product.kind == "line"
+        if is_line and document.drawdown is None:
+            raise text.fault((), f"{product.id} is a line; add a [drawdown] section")
+        if not is_line and document.drawdown is not None:
+            raise text.fault(("drawdown",), f"{product.id} is no line; remove the section")
+        files: dict[str, bytes] = {}
+        sections = (
+            self._section(text, "application", document.application, product, files),
+            None
+            if document.drawdown is None
+            else self._section(text, "drawdown", document.drawdown, product, files),
+        )
+        plan = PolicyPlan(self.institution.code, code, self._channels(text, document), sections)
+        address = content_address(
+            [
+                (self.institution.path.name, self.institution.text.data),
+                (path.name, text.data),
+                *sorted(files.items()),
+            ]
+        )
+        info = PolicyInfo(
+            id=f"{self.institution.id}/{product.id}",
+            institution=self.institution.code,
+            product=code,
+            file=path,
+            sha256=address,
+            rules=(_rule_infos(sections[0]), _rule_infos(sections[1])),
+            own_reasons=self.institution.own_reasons,
+            document=document,
+            text=text,
+        )
+        return info, plan
+
+    def _channels(self, text: Text, document: Policy) -> int:
+        """Return the mask of channels: those named, or all that are open to the institution."""
+        channels = self.platform.channels
+        open_to_us = {
+            channel.id: code
+            for code, channel in enumerate(channels)
+            if channel.institution in (None, self.institution.id)
+        }
+        if document.channels is None:
+            return sum(1 << code for code in open_to_us.values())
+        for place, name in enumerate(document.channels):
+            if name not in open_to_us:
+                kind = (
+                    "is another institution's" if name in {c.id for c in channels} else "is unknown"
+                )
+                hint = suggestion(name, tuple(open_to_us))
+                raise text.fault(("channels", place), f"channel {name} {kind}; {hint}")
+        if not document.channels:
+            raise text.fault(("channels",), "is empty; name a channel or remove the field")
+        return sum(1 << open_to_us[name] for name in set(document.channels))
+
+    def _section(
+        self, text: Text, name: str, section: Section, product: Product, files: dict[str, bytes]
+    ) -> SectionPlan:
+        model = self._model(text, name, section)
+        bands_path = text.path.parent / section.bands
+        if Path(section.bands).name != section.bands or not section.bands.endswith(".csv"):
+            raise text.fault((name, "bands"), "must name a .csv file in this folder; correct it")
+        try:
+            data = bands_path.read_bytes()
+        except OSError as error:
+            what = f"{section.bands} cannot be read ({error.strerror}); add the file"
+            raise text.fault((name, "bands"), what) from None
+        files[section.bands] = data
+        bands = read_bands(bands_path, data)
+        _check_terms(text, name, section, bands_path, bands)
+        if section.commitment is not None and (product.kind != "line" or name == "drawdown"):
+            what = "only the application for a line takes commitment; remove it"
+            raise text.fault((name, "commitment"), what)
+        cap = int(Cap.OUTSTANDING)
+        if product.kind == "line" and name == "application":
+            cap = int(Cap.COMMITMENT) if section.commitment else -1
+        return SectionPlan(
+            rules=(
+                *self._platform_rules(name, product),
+                *self._rules(text, name, section.rules, section.model),
+            ),
+            bands=bands,
+            tenors_days=tuple(sorted(section.tenors_days)),
+            model=model,
+            cut_off_pd_ppm=PPM if section.cut_off_pd_ppm is None else section.cut_off_pd_ppm,
+            amount_cents_min=section.amount_cents_min,
+            amount_cents_max=section.amount_cents_max,
+            method=METHODS.index(section.method),
+            offer_ms=section.offer_hours * HOUR_MS,
+            partial=section.partial,
+            cap=cap,
+            basis=self._basis(text, name, section, bands_path, bands),
+        )
+
+    def _model(self, text: Text, name: str, section: Section) -> int:
+        if section.model is None:
+            if section.cut_off_pd_ppm is not None:
+                what = "needs a score; name a model or remove it"
+                raise text.fault((name, "cut_off_pd_ppm"), what)
+            return -1
+        if section.model not in self.models:
+            what = f"unknown model {section.model}; {suggestion(section.model, tuple(self.models))}"
+            raise text.fault((name, "model"), what)
+        if section.cut_off_pd_ppm is None:
+            raise text.fault((name,), "has a model but no cut_off_pd_ppm; add it")
+        return self.models[section.model]
+
+    def _basis(
+        self, text: Text, name: str, section: Section, path: Path, bands: tuple[Band, ...]
+    ) -> int:
+        shared = [band for band in bands if band.limit_income_bps >= 0]
+        if section.income is None:
+            if shared:
+                what = (
+                    f"has shares, but [{name}] of {text.path.name} no income; name the column there"
+                )
+                raise fault(path, shared[0].line, "limit_income_bps", what)
+            return -1
+        if not shared:
+            raise text.fault((name, "income"), f"{path.name} has no limit_income_bps; remove it")
+        column = self.columns.get(section.income)
+        if column is None:
+            hint = suggestion(section.income, tuple(self.columns))
+            what = f"unknown column {section.income}; {hint}"
+            raise text.fault((name, "income"), what)
+        if column.categories is not None:
+            raise text.fault((name, "income"), "is a category; name a column in cents")
+        if not readable(column, self.institution.id):
+            raise text.fault((name, "income"), "may not be read by this institution; name another")
+        return column.row
+
+    def _rules(
+        self, text: Text, name: str, rules: tuple[Rule, ...], model: str | None
+    ) -> tuple[RulePlan, ...]:
+        names = expression_columns(self.columns, self.models, self.institution.id, model)
+        plans: list[RulePlan] = []
+        labels: set[str] = set()
+        for number, rule in enumerate(rules):
+            place: Place = (name, "rules", number)
+            code = self.institution.reasons.get(rule.reason, rule.reason)
+            if code not in RULE_REASONS:
+                if code in BIT:
+                    what = f"no rule may give {code}, the platform sets it itself; choose another"
+                else:
+                    known = (*self.institution.reasons, *RULE_REASONS)
+                    what = f"unknown reason {rule.reason}; {suggestion(rule.reason, known)}"
+                raise text.fault((*place, "reason"), what)
+            if rule.label in labels:
+                what = f"a second rule called {rule.label}; give it a name of its own"
+                raise text.fault(place, what)
+            labels.add(rule.label)
+            node = parse_rule(text, (*place, "when"), rule.when, names, self._hidden())
+            own = self.institution.own_reasons.get(code, code)
+            plans.append(RulePlan(rule.label, rule.when, node, BIT[code], own))
+        return tuple(plans)
+
+    def _hidden(self) -> frozenset[str]:
+        return frozenset(
+            name
+            for name, column in self.columns.items()
+            if not readable(column, self.institution.id)
+        )
+
+    def _platform_rules(self, name: str, product: Product) -> tuple[RulePlan, ...]:
+        names = expression_columns(self.columns, self.models, PLATFORM, None)
+        plans = []
+        for number, rule in enumerate(self.platform.rules):
+            if rule.side != product.side or name not in rule.sections:
+                continue
+            place: Place = ("rules", number, "when")
+            node = parse_rule(self.platform.text, place, rule.when, names, frozenset())
+            own = self.institution.own_reasons.get(rule.reason, rule.reason)
+            label = f"{PLATFORM}.{rule.name}"
+            plans.append(RulePlan(label, rule.when, node, BIT[rule.reason], own))
+        return tuple(plans)
+
+
+def readable(column: CatalogColumn, reader: str) -> bool:
+    """Return whether an institution (its id) or the platform may use a column."""
+    return ALL in column.readers or reader in column.readers or reader == PLATFORM
+
+
+def expression_columns(
+    columns: Mapping[str, CatalogColumn], models: Mapping[str, int], reader: str, model: str | None
+) -> dict[str, Column]:
+    """Return the names that a reader's rules may use: columns, `pd_ppm.<model>`, `raw.<model>`,
+    `pd_ppm`.
+    """
+    names = {
+        name: Column(FEATURE, column.row, column.categories)
+        for name, column in columns.items()
+        if readable(column, reader)
+    }
+    for name, row in models.items():
+        names[f"pd_ppm.{name}"] = Column(PD, row)
+        names[f"raw.{name}"] = Column(RAW, row)
+    if model is not None:
+        names["pd_ppm"] = Column(PD, models[model])
+    return names
+
+
+def parse_rule(
+    text: Text, place: Place, when: str, names: Mapping[str, Column], hidden: frozenset[str]
+) -> Node:
+    """Parse one rule; an ExpressionError becomes a PolicyError at its line of the file."""
+    try:
+        node = parse(when, names)
+    except ExpressionError as error:
+        what = error.what
+        for name in hidden:
+            if what.startswith(f"unknown column {name};"):
+                what = f"column {name} may not be read by this institution; use another"
+        first = text.line(place)
+        line = first + error.line - 1 if first else 0
+        where = (
+            f"column {error.column}"
+            if error.line == 1
+            else f"line {error.line}, column {error.column}"
+        )
+        raise fault(text.path, line, ".".join(map(str, place[-1:])), f"{where}: {what}") from None
+    if stack_depth(compile_node(node, Predicates())) > t.STACK_MAX:
+        raise text.fault(place, "is too deep; split the rule")
+    return node
+
+
+def _check_terms(
+    text: Text, name: str, section: Section, path: Path, bands: tuple[Band, ...]
+) -> None:
+    """Check what no single field shows: amounts, terms, cut-off and bands against each other."""
+    if section.amount_cents_min > section.amount_cents_max:
+        raise text.fault((name, "amount_cents_min"), "is above amount_cents_max; lower it")
+    tenors = section.tenors_days
+    if len(set(tenors)) != len(tenors):
+        raise text.fault((name, "tenors_days"), "names a tenor twice; remove one")
+    method = METHODS.index(section.method)
+    for tenor in tenors:
+        if method == EQUAL_INSTALMENT and instalments(method, tenor) > LOAN_DUES_MAX:
+            what = f"{tenor} days have more than {LOAN_DUES_MAX} instalments; shorten it"
+            raise text.fault((name, "tenors_days"), what)
+        for band in bands:
+            if instalment_parts(method, tenor, band.rate_bps) >= PART_MAX:
+                what = f"{band.rate_bps} over {tenor} days is over nine times the amount; lower it"
+                raise fault(path, band.line, "rate_bps", what)
+    last = bands[-1]
+    if section.model is None and (len(bands) > 1 or last.pd_ppm_max != PPM):
+        what = f"without a model there is one band up to {PPM}; correct it or name a model"
+        raise fault(path, last.line, "pd_ppm_max", what)
+    if section.cut_off_pd_ppm is not None and last.pd_ppm_max < section.cut_off_pd_ppm:
+        what = (
+            f"the last band ends at {last.pd_ppm_max}, below the cut-off "
+            f"{section.cut_off_pd_ppm} of {text.path.name}; add a band or lower the cut-off"
+        )
+        raise fault(path, last.line, "pd_ppm_max", what)
+    for band in bands:
+        if band.limit_cents < section.amount_cents_min:
+            what = f"{band.limit_cents} is below amount_cents_min of {text.path.name}; raise it"
+            raise fault(path, band.line, "limit_cents", what)
+        if band.tenor_days_max < min(tenors):
+            what = f"{band.tenor_days_max} allows none of tenors_days; raise it"
+            raise fault(path, band.line, "tenor_days_max", what)
+
+
+def _rule_infos(section: SectionPlan | None) -> tuple[RuleInfo, ...]:
+    if section is None:
+        return ()
+    codes = list(BIT)
+    return tuple(
+        RuleInfo(rule.label, rule.when, codes[rule.reason], rule.own_reason)
+        for rule in section.rules
+    )

@@ -1,0 +1,211 @@
+"""The decide stage in plain Python: walks the plans and the trees of rules, never the tables."""
+
+import math
+from fractions import Fraction
+from typing import Any
+
+from models.policy.build import CeilingPlan, PolicyPlan, ProductPlan, SectionPlan
+from models.policy.expression import (
+    FEATURE,
+    PD,
+    And,
+    Between,
+    Column,
+    Compare,
+    In,
+    Missing,
+    Node,
+    Not,
+    Op,
+    Or,
+)
+from models.policy.price import PART, apr_bps, instalment_parts
+from models.policy.reasons import REASONS
+from streams.limits import AMOUNT_CENTS_MAX
+
+_COMPARE = {
+    Op.LT: lambda a, b: a < b,
+    Op.LE: lambda a, b: a <= b,
+    Op.GT: lambda a, b: a > b,
+    Op.GE: lambda a, b: a >= b,
+    Op.EQ: lambda a, b: a == b,
+    Op.NE: lambda a, b: a != b,
+}
+
+
+class Request:
+    """What is asked, with everything known of it."""
+
+    def __init__(
+        self, amount_cents: int, tenor_days: int, at: int, *, preset: set[str], available: int
+    ) -> None:
+        self.amount_cents = amount_cents
+        self.tenor_days = tenor_days
+        self.at = at
+        self.preset = preset
+        self.available = available
+        self.features: dict[int, float] = {}
+        self.raw: dict[int, float] = {}
+        self.pd: dict[int, int] = {}
+
+    def value(self, column: Column) -> float | None:
+        """Return a column's value, None where it is missing."""
+        if column.space == PD:
+            pd = self.pd.get(column.row, -1)
+            return None if pd < 0 else float(pd)
+        known = self.features if column.space == FEATURE else self.raw
+        value = known.get(column.row, math.nan)
+        return None if math.isnan(value) else value
+
+
+def holds(node: Node, request: Request) -> bool:
+    """Return whether a rule's tree is true for a request."""
+    match node:
+        case And(left, right):
+            return holds(left, request) and holds(right, request)
+        case Or(left, right):
+            return holds(left, request) or holds(right, request)
+        case Not(operand):
+            return not holds(operand, request)
+        case Missing(column, negated):
+            return (request.value(column) is None) != negated
+        case In(column, values, negated):
+            known = request.value(column)
+            return known is not None and (known in values) != negated
+        case Between(column, low, high, negated):
+            known = request.value(column)
+            return known is not None and (low <= known <= high) != negated
+        case Compare(column, op, constant, other):
+            left_value = request.value(column)
+            right = constant
+            if other is not None:
+                factor = request.value(other)
+                if factor is None:
+                    return False
+                right = constant * factor
+            return left_value is not None and bool(_COMPARE[op](left_value, right))
+    raise AssertionError(node)
+
+
+def decide(
+    section: SectionPlan,
+    side: int,
+    ceilings: list[CeilingPlan],
+    request: Request,
+) -> dict[str, Any]:
+    """Return one verdict as a dict of names."""
+    reasons = set(request.preset)
+    codes = [reason.code for reason in REASONS]
+    fired = [number for number, rule in enumerate(section.rules) if holds(rule.node, request)]
+    reasons |= {codes[section.rules[number].reason] for number in fired}
+    pd = request.pd.get(section.model, -1) if section.model >= 0 else -1
+    band = None
+    if section.model < 0:
+        band = 0
+    elif pd < 0:
+        reasons.add("score_missing")
+    else:
+        if pd > section.cut_off_pd_ppm:
+            reasons.add("score_above_cut_off")
+        holding = [n for n, each in enumerate(section.bands) if pd <= each.pd_ppm_max]
+        band = holding[0] if holding else None
+
+    rate = apr = 0
+    if request.tenor_days not in section.tenors_days:
+        reasons.add("tenor_not_offered")
+    elif band is not None:
+        row = section.bands[band]
+        rate = row.rate_bps
+        apr = apr_bps(section.method, request.tenor_days, row.rate_bps, row.fee_bps)
+        if request.tenor_days > row.tenor_days_max:
+            reasons.add("tenor_above_band")
+        in_force = [c for c in ceilings if c.side == side and c.from_at <= request.at]
+        if in_force and apr > max(in_force, key=lambda c: c.from_at).apr_bps:
+            reasons.add("apr_above_ceiling")
+
+    amount = request.amount_cents
+    if amount < section.amount_cents_min:
+        reasons.add("amount_below_min")
+    if amount > section.amount_cents_max:
+        amount = section.amount_cents_max
+        if not section.partial:
+            reasons.add("amount_above_max")
+    if request.available >= 0 and amount > request.available:
+        amount = request.available
+        if not section.partial or amount < section.amount_cents_min:
+            reasons.add("line_exceeded")
+    if band is not None:
+        limit: int | None = section.bands[band].limit_cents
+        share = section.bands[band].limit_income_bps
+        if share >= 0:
+            basis = request.features.get(section.basis, math.nan)
+            if math.isnan(basis):
+                limit = None
+            else:
+                whole = int(min(max(basis, 0), AMOUNT_CENTS_MAX))
+                limit = min(section.bands[band].limit_cents, whole * share // 10_000)
+        if limit is None:
+            reasons.add("limit_basis_missing")
+        elif limit < section.amount_cents_min:
+            reasons.add("limit_below_min")
+        elif amount > limit:
+            amount = limit
+            if not section.partial:
+                reasons.add("amount_above_limit")
+
+    first = next((reason for reason in REASONS if reason.code in reasons), None)
+    approved = first is None
+    row = section.bands[band or 0]
+    parts = instalment_parts(section.method, request.tenor_days, row.rate_bps) if approved else 0
+    return {
+        "outcome": 0 if first is None else int(first.outcome),
+        "band": -1 if band is None else band,
+        "rate_bps": rate,
+        "apr_bps": apr,
+        "tenor_days": request.tenor_days,
+        "method": section.method,
+        "cap": section.cap if approved else -1,
+        "rank": -1,
+        "reasons": sum(1 << codes.index(code) for code in reasons),
+        "pd_ppm": pd,
+        "amount_cents": amount if approved else 0,
+        "fee_cents": amount * row.fee_bps // 10_000 if approved else 0,
+        "instalment_cents": math.ceil(Fraction(amount * parts, PART)) if approved else 0,
+        "offer_ms": section.offer_ms if approved else 0,
+        "fired": fired,
+    }
+
+
+def judge(
+    products: list[ProductPlan],
+    ceilings: list[CeilingPlan],
+    plans: list[PolicyPlan],
+    where: tuple[int, int, int, int],
+    request: Request,
+) -> list[dict[str, Any]]:
+    """Return a verdict per policy that fits; `where`: section, product, channel, institution."""
+    which, product, channel, institution = where
+    verdicts = []
+    for row, plan in enumerate(plans):
+        section = plan.sections[which]
+        if plan.product != product or section is None:
+            continue
+        if institution not in (-1, plan.institution):
+            continue
+        if channel != -1 and not plan.channels >> channel & 1:
+            continue
+        verdict = decide(section, products[product].side, ceilings, request)
+        verdicts.append({**verdict, "policy": row, "institution": plan.institution})
+    return verdicts
+
+
+def rank(ranking: int, verdicts: list[dict[str, Any]]) -> list[int]:
+    """Return the rows of the offers, best first."""
+    offers = [row for row, verdict in enumerate(verdicts) if verdict["outcome"] == 0]
+
+    def place(row: int) -> tuple[int, int, int]:
+        verdict = verdicts[row]
+        amount = -verdict["amount_cents"] if ranking == 1 else 0
+        return amount, verdict["apr_bps"], verdict["institution"]
+
+    return sorted(offers, key=place)
