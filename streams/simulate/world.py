@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from models.policy.price import METHODS, instalments
 from streams.limits import DAY_MS, SECOND_MS
 from streams.simulate import repayment, truth
 from streams.simulate.arrivals import (
@@ -31,7 +32,7 @@ DRAWDOWN_SHARE = 0.8  # of requests, once lines exist
 ENQUIRY_MS = 7 * DAY_MS  # a bureau enquiry is repeated before an application after this time
 OTHER_LENDERS = ("other-bank", "other-card", "other-shop", "other-fund")
 ACCEPT_SHARE, CANCEL_SHARE = 0.88, 0.08  # of offers; the rest is left to expire
-DRAW_ACCEPT_SHARE = 0.97
+DRAW_CANCEL_SHARE = 0.02
 FAILED_SHARE = 0.02  # of disbursements
 
 
@@ -177,19 +178,16 @@ class World:
         rng = random.Random(f"{self.config.seed}:{told.decision}")
         draw, wait_s = rng.random(), rng.expovariate(1 / 3.0)
         at = self.now_ms + 1 + int(wait_s * SECOND_MS)
-        event = {
-            "type": "accept",
-            "id": "",
-            "applicant": key[0],
-            "at": at,
-            "decision": told.decision,
-        }
-        accept_share = ACCEPT_SHARE if request.product is not None else DRAW_ACCEPT_SHARE
-        if draw < accept_share:
-            self._schedule(at, event, lambda at: self._accepted(told, at, rng))
-        elif draw < accept_share + CANCEL_SHARE:
-            event["type"] = "cancel"
-            self._schedule(at, event)
+        drawdown = request.product is None
+        event = {"type": "", "id": "", "applicant": key[0], "at": at, "decision": told.decision}
+        if draw < (DRAW_CANCEL_SHARE if drawdown else CANCEL_SHARE):
+            self._schedule(at, {**event, "type": "cancel"})
+        elif drawdown:  # a purchase on an approved line is its own yes
+            self._disburse(told, at, rng)
+        elif draw < CANCEL_SHARE + ACCEPT_SHARE:
+            self._schedule(
+                at, {**event, "type": "accept"}, lambda at: self._accepted(told, at, rng)
+            )
         else:
             self._hostile.offer_left(key[0], told.decision, told.expires_at)
 
@@ -340,7 +338,11 @@ class World:
         if request.product is not None and request.product.line:
             line = _Line(told.decision, request.row, told.institution, told.amount_cents)
             self._lines.append(line)
-            return
+        else:
+            self._disburse(told, at, rng)
+
+    def _disburse(self, told: _Told, at: int, rng: random.Random) -> None:
+        request = told.request
         disbursed_at = at + 1 + int(rng.expovariate(1 / 2.0) * SECOND_MS)
         terms = repayment.Terms(
             self._ids[request.row], f"L{told.decision}", told.institution, told.decision,
@@ -388,14 +390,11 @@ def _restore(line: _Line, principal_cents: int) -> Callable[[int], None]:
 
 
 def _read_offer(request: _Request, decision: Mapping[str, Any]) -> _Told:
-    """Read from a decision record what a borrower would: who lends, how much, for how long, at
-    what price.
-    """
+    """Read from a decision record what a borrower would: who lends, how much, at what price."""
     amount, tenor = int(decision["amount_cents"]), int(decision["tenor_days"])
-    instalments = max(1, tenor // 30) if decision.get("method") == "equal_instalment" else 1
-    instalment = int(decision.get("instalment_cents", 0))
-    interest = max(0, instalment * instalments - amount)
+    count = instalments(METHODS.index(decision["method"]), tenor)
+    interest = max(0, int(decision["instalment_cents"]) * count - amount)
     return _Told(
-        request, str(decision["id"]), str(decision["institution"]), amount, tenor, instalments,
-        interest, int(decision.get("expires_at", 0)),
+        request, str(decision["id"]), str(decision["institution"]), amount, tenor, count,
+        interest, int(decision["expires_at"]),
     )  # fmt: skip

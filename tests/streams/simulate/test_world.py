@@ -171,6 +171,15 @@ def test_decisions_on_unknown_requests_change_nothing() -> None:
     assert len(accepts) + len(cancels) <= 1
 
 
+def test_a_drawdown_is_its_own_yes(lived: tuple[World, list[Record]]) -> None:
+    """Only applications are accepted: an approved draw on a line is disbursed at once."""
+    drawn = {f"{int(r.id[1:]):032x}" for r in lived[1] if r.kind == "drawdown"}
+    accepted = {event["decision"] for event in events(lived[1], "accept")}
+    disbursed = {e.get("decision") for e in events(lived[1], "loan") if e["step"] == "disbursed"}
+    assert not drawn & accepted
+    assert len(drawn & disbursed) > 0.7 * len(drawn)
+
+
 def test_history_before_requests() -> None:
     """Before `requests_from_ms` people live but nobody applies."""
     world = World(SMALL, START, START + DAY_MS)
