@@ -30,6 +30,7 @@ _TREE_KEYS = {
 }  # fmt: skip
 _INTEGER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 _NUMBER = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?", re.ASCII)
+_NOT_TEXT = re.compile(rb"[^\n -~]")
 LEAVES_MAX = 1 << 20
 """More leaves than any sensible tree: a guard against a corrupt count."""
 
@@ -82,14 +83,17 @@ class _Reader:
     @staticmethod
     def _split(text: str) -> Iterator[_Line]:
         offset = 0
-        for number, line in enumerate(text.split("\n"), start=1):
+        # What stands after the last line end is cut off, or nothing.
+        for number, line in enumerate(text.split("\n")[:-1], start=1):
             yield _Line(number, offset, line)
             offset += len(line) + 1
 
     def step(self) -> str:
         line = next(self._lines, None)
         if line is None:
-            raise self.refuse("the file ends early; copy the model again, it is truncated")
+            raise ModelError(
+                f"{self.path}:{self.line.number + 1}: the file ends early; copy the model again."
+            )
         self.line = line
         return line.text
 
@@ -149,18 +153,19 @@ def parse_lightgbm_text(path: Path, data: bytes) -> TextModel:
     Raises ModelError on anything but a one-output gradient-boosted model (gbdt, dart or goss) with
     constant leaves, naming file, line and remedy.
     """
-    try:
-        text = data.decode("ascii")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
+    if bad := _NOT_TEXT.search(data):
+        line = data.count(b"\n", 0, bad.start()) + 1
         raise ModelError(
-            f"{path}:{line}: byte {error.start} is not ASCII; save it with ASCII feature names."
-        ) from error
-    reader = _Reader(path, text)
-    if reader.step() != "tree":
-        raise reader.refuse(
-            "this is no LightGBM text model (its first line is 'tree'); use save_model"
+            f"{path}:{line}: byte {bad.start()} is not printable ASCII; save the model again, with "
+            "ASCII feature names and Unix line ends."
         )
+    text = data.decode("ascii")
+    reader = _Reader(path, text)
+    if not text.startswith("tree\n"):
+        raise ModelError(
+            f"{path}:1: this is no LightGBM text model, which begins with 'tree'; use save_model."
+        )
+    reader.step()
     header = reader.keys_until_blank(_HEADER_KEYS, "the header")
     _refuse_unsupported(reader, header)
     features = _feature_names(reader, header)

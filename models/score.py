@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from models.calibrate import calibrate_block
 from models.scorecard import score_card
-from models.tables import BLOCK, KIND_TREES, ModelTables, ScoreScratch
+from models.tables import BLOCK, KIND_TREES, ModelTables, ScoreScratch, make_scratch
 from models.trees import score_trees
 from streams.compile import kernel
 
@@ -39,3 +39,23 @@ def score_block(
         else:
             score_card(models, model, vectors, n_rows, raw[model])
         calibrate_block(models, model, n_rows, raw[model], pd_ppm[model])
+
+
+def score_rows(
+    models: ModelTables, rows: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return raw scores and PDs in parts per million, both (models, rows), for any number of rows.
+
+    `rows` is (rows, catalog columns). For training and notebooks: it takes memory for the result.
+    """
+    count, scratch = len(models.models), make_scratch()
+    raw, pd_ppm = np.zeros((count, len(rows))), np.zeros((count, len(rows)), np.int64)
+    vectors = np.zeros((rows.shape[1], BLOCK))
+    block_raw, block_pd = np.zeros((count, BLOCK)), np.zeros((count, BLOCK), np.int64)
+    for start in range(0, len(rows), BLOCK):
+        part = rows[start : start + BLOCK]
+        vectors[:, : len(part)] = part.T
+        score_block(models, vectors, len(part), block_raw, block_pd, scratch)
+        raw[:, start : start + BLOCK] = block_raw[:, : len(part)]
+        pd_ppm[:, start : start + BLOCK] = block_pd[:, : len(part)]
+    return raw, pd_ppm

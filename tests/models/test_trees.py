@@ -56,7 +56,7 @@ def same_bits(left: NDArray[np.float64], right: Any) -> bool:
 
 
 @pytest.mark.kernel
-@settings(max_examples=sized(150), deadline=None)
+@settings(max_examples=sized(150))
 @given(
     seed=st.integers(0, 2**32),
     leaf_counts=LEAF_COUNTS,
@@ -72,7 +72,7 @@ def test_kernel_is_its_twin(seed: int, leaf_counts: list[int], rows: list[list[f
         assert same_bits(raw_scores(tables, block, n_rows)[0], expected[:n_rows])
 
 
-@settings(max_examples=sized(100), deadline=None)
+@settings(max_examples=sized(60))
 @given(seed=st.integers(0, 2**32), leaf_counts=st.lists(st.integers(1, 90), min_size=1, max_size=5))
 def test_generated_text_scores_as_in_lightgbm(seed: int, leaf_counts: list[int]) -> None:
     """LightGBM reads the same text, with every kind of split and value, to the same raw scores."""

@@ -1,0 +1,62 @@
+"""Fit the calibration: a rising step function from raw score to probability of default."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.calibrate import PPM, Calibration
+
+_GROUPS = 50
+_GROUP_ROWS_MIN = 20
+_PRIOR_ROWS = 2.0
+"""Each group counts this many rows of the average more, so that none claims a PD of 0 or 1."""
+
+
+def fit_calibration(bad: NDArray[np.bool_], raw: NDArray[np.float64]) -> Calibration:
+    """Return isotonic steps fitted to outcomes `bad` and scores `raw`, both [rows], one or more.
+
+    Rows are first put into groups of neighbours (equal scores stay together), so that a step rests
+    on at least 20 rows or on all of them; then rates that fall are pooled.
+    """
+    order = np.argsort(raw, kind="stable")
+    raw, outcome = raw[order], bad[order].astype(np.float64)
+    starts = _group_starts(raw)
+    rows = np.diff(np.append(starts, len(raw))).astype(np.float64)
+    prior = _PRIOR_ROWS * float(outcome.mean())
+    rates = (np.add.reduceat(outcome, starts) + prior) / (rows + _PRIOR_ROWS)
+    pooled = pool_adjacent_violators(rates, rows)
+    pd_ppm = np.clip(np.rint(pooled * PPM), 1, PPM - 1).astype(np.int64)
+    first = np.flatnonzero(np.append(np.True_, np.diff(pd_ppm) > 0))
+    raw_from = [-np.inf, *(float(start) for start in raw[starts[first[1:]]])]
+    return Calibration(raw_from, [int(value) for value in pd_ppm[first]])
+
+
+def pool_adjacent_violators(
+    values: NDArray[np.float64], weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the never-falling sequence nearest to `values` by weighted squares, all [n].
+
+    Source: Barlow et al., "Statistical inference under order restrictions", 1972.
+    """
+    means, sums, counts = list[float](), list[float](), list[int]()
+    for value, weight in zip(values, weights, strict=True):
+        mean, total, count = float(value), float(weight), 1
+        while means and means[-1] >= mean:
+            mean = (means[-1] * sums[-1] + mean * total) / (sums[-1] + total)
+            total += sums.pop()
+            count += counts.pop()
+            means.pop()
+        means.append(mean)
+        sums.append(total)
+        counts.append(count)
+    return np.repeat(np.array(means), counts)
+
+
+def _group_starts(sorted_raw: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return where each group starts in the rising scores; the first starts at 0."""
+    size = max(_GROUP_ROWS_MIN, len(sorted_raw) // _GROUPS)
+    cuts = np.arange(0, len(sorted_raw), size)
+    # A cut inside a run of equal scores moves to where that run starts.
+    starts = np.unique(np.searchsorted(sorted_raw, sorted_raw[cuts]))
+    if len(starts) > 1 and len(sorted_raw) - starts[-1] < _GROUP_ROWS_MIN:
+        starts = starts[:-1]
+    return starts
