@@ -1,6 +1,5 @@
 """Training: split by time, exact scores, honest figures, the same folder from the same rows."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,6 @@ from tests.sizes import sized
 
 FEATURES = ["income", "dpd", "channel", "owns_home"]
 HASHES = {feature: f"hash of {feature}" for feature in FEATURES}
-DATA = Path(os.environ.get("DIPPER_DATA", "../shared/data"))
 
 
 def requests(rows: int = 1500) -> pl.DataFrame:
@@ -207,10 +205,9 @@ def test_calibration_is_monotone_and_keeps_the_mean(raw: list[int], seed: int) -
     assert mean == pytest.approx(bad.mean(), abs=0.05)
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason=f"no real data at {DATA}; set DIPPER_DATA")
-def test_heloc_reaches_the_published_quality(tmp_path: Path) -> None:
+def test_heloc_reaches_the_published_quality(data_dir: Path, tmp_path: Path) -> None:
     """On the FICO challenge a plain model reaches the published AUC of 0.79, exactly scored."""
-    frame = pl.read_csv(DATA / "heloc" / "heloc.csv.gz", infer_schema_length=None)
+    frame = pl.read_csv(data_dir / "heloc" / "heloc.csv.gz", infer_schema_length=None)
     features = [column for column in frame.columns if column != "RiskPerformance"]
     # It has no dates: the order in the file, shuffled by a fixed seed, stands for time.
     frame = frame.with_columns(
