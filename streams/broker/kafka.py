@@ -18,7 +18,7 @@ _POM = Path(__file__).with_name("kafka_pom.xml")
 _REMEDY = "install Java 17 and Maven, or name a running broker with --broker HOST:PORT"
 _FETCH_S_MAX = 600
 
-_SERVER = """\
+SETTINGS = """\
 process.roles=broker,controller
 node.id=1
 listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
@@ -136,7 +136,7 @@ class KafkaBroker(BrokerServer):
         self.bootstrap = f"127.0.0.1:{port}"
         settings = self.folder / "server.properties"
         settings.write_text(
-            _SERVER.format(
+            SETTINGS.format(
                 port=port,
                 controller_port=controller_port,
                 folder=self.folder,
