@@ -66,34 +66,46 @@ def catalog_columns(catalog: Catalog) -> dict[str, CatalogColumn]:
 
 
 def load_policies(
+    config_dir: Path | str,
     platform: Platform,
     institutions: Sequence[Institution],
     columns: Mapping[str, CatalogColumn],
     models: Mapping[str, int],
 ) -> Policies:
-    """Load all policies beside the institutions; `columns` by name, `models` name to row of scores.
+    """Load all policies under `config_dir`; `columns` by name, `models` name to row of scores.
 
     PolicyError, with file, line, field and remedy, where one is wrong or fails a case of its own.
     """
+    policies = read_policies(config_dir, platform, institutions, columns, models)
+    check_cases(policies, platform, columns, models)
+    return policies
+
+
+def read_policies(
+    config_dir: Path | str,
+    platform: Platform,
+    institutions: Sequence[Institution],
+    columns: Mapping[str, CatalogColumn],
+    models: Mapping[str, int],
+) -> Policies:
+    """Do all of `load_policies` but run the cases: for a report on them."""
     read = [
         _Reader(platform, institution, columns, models).read(path)
         for institution in institutions
-        for path in _policy_files(institution, platform)
+        for path in _policy_files(Path(config_dir) / "institutions" / institution.id, platform)
     ]
     read.sort(key=lambda pair: (pair[1].product, pair[1].institution))
     plans = tuple(plan for _, plan in read)
     tables = build_tables(
         [product_plan(product) for product in platform.products], ceiling_plans(platform), plans
     )
-    policies = Policies(
+    return Policies(
         tables,
         tuple(info for info, _ in read),
         plans,
         t.rule_words(tables),
         t.candidates_max(tables),
     )
-    check_cases(policies, platform, columns, models)
-    return policies
 
 
 def product_plan(product: Product) -> ProductPlan:
@@ -111,9 +123,9 @@ def ceiling_plans(platform: Platform) -> list[CeilingPlan]:
     ]
 
 
-def _policy_files(institution: Institution, platform: Platform) -> Iterable[Path]:
+def _policy_files(folder: Path, platform: Platform) -> Iterable[Path]:
     known = [product.id for product in platform.products]
-    for path in sorted(institution.path.parent.glob("*.toml")):
+    for path in sorted(folder.glob("*.toml")):
         if path.name == "institution.toml":
             continue
         if path.stem not in known:

@@ -64,7 +64,7 @@ class Expected(Document):
     ]
     reasons: Listed[str] | None = None
     rules: Listed[str] | None = None
-    band: Annotated[int, Field(ge=0)] | None = None
+    band: Annotated[int, Field(ge=-1)] | None = None
     rate_bps: int | None = None
     apr_bps: int | None = None
     amount_cents: int | None = None

@@ -77,13 +77,13 @@ def holds(node: Node, request: Request) -> bool:
             return known is not None and (low <= known <= high) != negated
         case Compare(column, op, constant, other):
             left_value = request.value(column)
-            right = constant
+            against = constant
             if other is not None:
                 factor = request.value(other)
                 if factor is None:
                     return False
-                right = constant * factor
-            return left_value is not None and bool(_COMPARE[op](left_value, right))
+                against = constant * factor
+            return left_value is not None and bool(_COMPARE[op](left_value, against))
     raise AssertionError(node)
 
 
