@@ -13,6 +13,8 @@ import pytest
 
 from examples.superlender import convert
 from features.catalog import load_catalog
+from models.policy.loader import catalog_columns, load_policies
+from models.policy.platform import load_institutions, load_platform
 from streams.limits import AHEAD_MS_MAX, LATE_MS_MAX
 
 CONFIG = Path(convert.__file__).parent / "config"
@@ -150,3 +152,15 @@ def test_other_data_are_refused(data: Path, tmp_path: Path) -> None:
     with pytest.raises(convert.DataError, match="18183 expected"):
         convert.convert(tmp_path, tmp_path / "out")
     assert convert.main([str(tmp_path), str(tmp_path / "out")]) == 2
+
+
+def test_config_loads() -> None:
+    """Three lenders' policies load with the catalog, and every case they state holds."""
+    platform = load_platform(CONFIG)
+    institutions = load_institutions(CONFIG, platform)
+    columns = catalog_columns(load_catalog(CONFIG / "catalog.toml"))
+    policies = load_policies(platform, institutions, columns, {"consumer": 0})
+    assert [info.id for info in policies.infos] == [
+        f"{lender}/{convert.PRODUCT}" for lender in ("dawn", "meadow", "north")
+    ]
+    assert [channel.id for channel in platform.channels] == [convert.CHANNEL]
