@@ -12,7 +12,6 @@ UV_VERSION := 0.13.9
 UV := $(or $(shell command -v uv),.cache/uv/bin/uv)
 BIN := .venv/bin
 STAMP := .venv/.dipper-setup
-CODE := streams features models monitoring tests
 WORKERS ?= 2
 # Compiled kernels with bounds checks must never be mixed with those without: Numba's cache cannot tell them apart.
 CHECKED := $(CURDIR)/.cache/numba-boundscheck
