@@ -1,0 +1,148 @@
+"""The Faust application: one notice per decision, at least once, idempotent by decision id.
+
+A decision's offset counts as done only when its notice is acknowledged, so none is lost. Repeats
+are kept out twice: by the ids that this process has sent, and, for partitions that come to it, by
+the ids at the end of `dipper.notices` itself. What slips through (a repeat that comes after more
+notices than that tail holds) is the same bytes under the same decision id.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable
+
+import faust
+import orjson
+from aiokafka import TopicPartition
+from faust import Stream
+from faust.types import EventT, StreamT
+
+from streams.agents.notice import make_notice
+from streams.broker.client import Kind, make_consumer
+from streams.topology import DECISIONS, NOTICES
+
+REMEMBERED_IDS = 200_000  # about 30 MB; far more than a producer repeats after a failure
+_TAIL_RECORDS = 20_000  # of each partition of notices, read again when it comes to us
+_UNACKED_MAX = 1_000
+# The embedded broker lets a first member wait half its session for others.
+_SESSION_S: dict[Kind, float] = {"embedded": 2.0, "kafka": 10.0}
+
+
+class Remembered:
+    """The last ids of a given number, oldest forgotten first."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._ids: OrderedDict[str, None] = OrderedDict()
+
+    def add(self, name: str) -> bool:
+        """Remember the id; False where it is known already."""
+        known = name in self._ids
+        self._ids[name] = None
+        self._ids.move_to_end(name)
+        if len(self._ids) > self._size:
+            self._ids.popitem(last=False)
+        return not known
+
+
+class Notifier:
+    """Reads decisions, writes notices; counts those `sent`, `repeated` and `unread`."""
+
+    def __init__(self, bootstrap: str, kind: Kind) -> None:
+        self.sent = self.repeated = self.unread = 0
+        self.failure: BaseException | None = None
+        self.failed = asyncio.Event()
+        self._bootstrap = bootstrap
+        self._known = Remembered(REMEMBERED_IDS)
+        self._tails: set[int] = set()
+        self._room = asyncio.Semaphore(_UNACKED_MAX)
+        self._unacked: set[asyncio.Task[None]] = set()
+        self.app = _make_app(bootstrap, kind)
+        self._notices = self.app.topic(NOTICES.name, key_serializer="raw", value_serializer="raw")
+        decisions = self.app.topic(DECISIONS.name, key_serializer="raw", value_serializer="raw")
+        self.app.agent(decisions, name="notices")(self._notify)
+        self.app.on_partitions_revoked.connect(self._forget_tails)
+
+    async def _notify(self, stream: StreamT[bytes]) -> None:
+        assert isinstance(stream, Stream)
+        # Acknowledged by hand: Faust would count an event as done when the loop comes round.
+        async for event in stream.noack().events():
+            partition = event.message.partition
+            if partition not in self._tails:
+                await self._read_tail(partition)
+            found = make_notice(event.value)
+            if found is None:
+                self.unread += 1
+                event.ack()
+            elif not self._known.add(found[0]):
+                self.repeated += 1
+                event.ack()
+            else:
+                await self._room.acquire()
+                sent = await self._notices.send(key=event.key, value=found[1], partition=partition)
+                task = asyncio.create_task(self._settle(event, sent))
+                self._unacked.add(task)
+                task.add_done_callback(self._unacked.discard)
+
+    async def _settle(self, event: EventT[bytes], sent: Awaitable[object]) -> None:
+        try:
+            await sent
+        except Exception as error:  # noqa: BLE001 whatever it was, this notice does not stand
+            # Its decision is not acknowledged, so it comes again to whoever runs next.
+            self.failure = error
+            self.failed.set()
+        else:
+            self.sent += 1
+            event.ack()
+        finally:
+            self._room.release()
+
+    async def _forget_tails(self, *_: object, **__: object) -> None:
+        self._tails.clear()
+
+    async def _read_tail(self, partition: int) -> None:
+        consumer = make_consumer(self._bootstrap)
+        await consumer.start()
+        try:
+            tail = TopicPartition(NOTICES.name, partition)
+            consumer.assign([tail])
+            begin = (await consumer.beginning_offsets([tail]))[tail]
+            end = (await consumer.end_offsets([tail]))[tail]
+            consumer.seek(tail, max(begin, end - _TAIL_RECORDS))
+            while await consumer.position(tail) < end:
+                for record in (await consumer.getmany(tail, timeout_ms=200)).get(tail, ()):
+                    self._known.add(str(orjson.loads(record.value)["decision"]))
+        finally:
+            await consumer.stop()
+        self._tails.add(partition)
+
+
+def _make_app(bootstrap: str, kind: Kind) -> faust.App:
+    session_s = _SESSION_S[kind]
+    return faust.App(
+        "dipper-notices",
+        broker=f"kafka://{bootstrap}",
+        store="memory://",
+        web_enabled=False,
+        topic_disable_leader=True,
+        topic_allow_declare=False,  # topics are made by streams/broker/topics.py
+        producer_acks=-1,
+        consumer_auto_offset_reset="earliest",
+        broker_session_timeout=session_s,
+        broker_heartbeat_interval=session_s / 5,
+        broker_commit_interval=0.5,
+        stream_wait_empty=False,
+    )
+
+
+async def run_agents(bootstrap: str, kind: Kind, stop: asyncio.Event) -> Notifier:
+    """Run the agents until `stop` is set; return what they counted, raise where a notice failed."""
+    notifier = Notifier(bootstrap, kind)
+    await notifier.app.start()
+    waits = [asyncio.create_task(each.wait()) for each in (stop, notifier.failed)]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for each in waits:
+        each.cancel()
+    await notifier.app.stop()
+    if notifier.failure is not None:
+        raise notifier.failure
+    return notifier
