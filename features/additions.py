@@ -115,7 +115,7 @@ def _rows(
 
 
 def _plain(entry: dict[str, Any]) -> dict[str, Any]:
-    """Return the entry with lists as tuples and durations in milliseconds, as the records want them."""
+    """Return the entry as the records want it: tuples for lists, durations in milliseconds."""
     plain: dict[str, Any] = {}
     for key, value in entry.items():
         name, unit_ms = _DURATIONS.get(key, (key, 0))
@@ -127,7 +127,10 @@ def _plain(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _line(text: str, table: str | None, index: int, key: str) -> str:
-    """Return ", line N" of `key` in entry `index` of `table` (None: the top), or of the entry, or ""."""
+    """Return ", line N" of `key` in entry `index` of `table` (None: the top), else of the entry.
+
+    "" where neither is found: tables may also be written inline.
+    """
     lines = text.splitlines()
     start, seen = 0, -1
     if table is not None:

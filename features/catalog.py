@@ -1,10 +1,11 @@
 """The catalog: an ordered table, one row a feature, one column of the vector.
 
 1. Kinds, attributes, signals and default rows of both sides stand here as data.
-2. `load_catalog` adds a deployment's own from TOML, validates all and compiles it to `CatalogTables`.
+2. `load_catalog` adds a deployment's own from TOML, validates all, compiles it to arrays.
 
-Rows are append-only while a model refers to them: a model finds its columns by name and definition hash, a
-row of evidence by position. Every attribute is a column by being declared, every signal two (value and age).
+Rows are append-only while a model refers to them: a model finds its columns by name and definition
+hash, a row of evidence by position. Every attribute is a column by being declared, every signal two
+(value and age).
 """
 
 import hashlib
@@ -248,7 +249,7 @@ FEATURES = (
 
 @dataclass(frozen=True)
 class Catalog:
-    """All features of a deployment; `columns` and `definition_hashes` are by name, in column order."""
+    """All features of a deployment; `columns` and `definition_hashes` by name, in column order."""
 
     kinds: tuple[str, ...]
     attributes: tuple[Attribute, ...]
@@ -268,7 +269,7 @@ class Catalog:
 def load_catalog(path: Path | None) -> Catalog:
     """Return the default catalog with the additions of the TOML file at `path` (None: none).
 
-    Raises `CatalogError`, one sentence with file, line or row, and remedy, where anything in it is wrong.
+    Raises `CatalogError`: one sentence with file, line or row, and remedy.
     """
     added = Additions((), (), (), ()) if path is None else read_additions(path)
     where = "the default catalog" if path is None else str(path)
@@ -288,9 +289,9 @@ def make_catalog(
     added: tuple[Feature, ...],
     where: str,
 ) -> Catalog:
-    """Validate and compile; `added` rows follow the default ones, `where` names the source in errors.
+    """Validate and compile; `added` rows follow the default ones, errors name `where`.
 
-    Columns: default attributes, default signals, default rows, then added attributes, signals and rows.
+    Columns: default attributes, signals and rows, then added attributes, signals and rows.
     """
     first, second = len(ATTRIBUTES), len(SIGNALS)
     features = (
@@ -386,7 +387,8 @@ def _check_feature(
     if feature.source == "window":
         if feature.aggregate not in AGGREGATES:
             raise CatalogError(
-                f"{at}: aggregate {feature.aggregate!r} is none of {', '.join(AGGREGATES)}; choose one"
+                f"{at}: aggregate {feature.aggregate!r} is none of {', '.join(AGGREGATES)};"
+                " choose one"
             )
         if feature.window_ms <= 0:
             raise CatalogError(f"{at}: a window needs a positive length; give window_days")

@@ -1,20 +1,20 @@
-"""What a catalog is made of: attributes, signals and feature rows, as frozen records, and their hashes.
+"""What a catalog is made of: attributes, signals, feature rows, and the hashes of the rows.
 
-A definition hash covers all that can change a feature's value and nothing else, so that a model keeps its
-binding when a row changes owner, and loses it when the row begins to mean something else.
+A definition hash covers all that can change a feature's value and nothing else, so that a model
+keeps its binding when a row changes owner, and loses it when the row begins to mean something else.
 """
 
 import hashlib
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import orjson
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from streams.limits import IDLE_MS, TOKEN_BYTES_MAX
 
 MEANING = 1
-"""Version of what the kernels compute; a change of meaning without a change of any row raises it."""
+"""Version of what the kernels compute: raised when it changes and no row does."""
 
 ANY_KIND = "*"
 WINDOW_MS_MAX = IDLE_MS
@@ -37,7 +37,7 @@ class _Frozen(BaseModel):
 
 
 class Attribute(_Frozen):
-    """What an application may say of its applicant: a number, or one of `values` (its code is the index)."""
+    """What an application may say of its applicant: a number, or one of `values` (its index)."""
 
     name: Name
     unit: str
@@ -46,6 +46,19 @@ class Attribute(_Frozen):
     owner: str = "platform"
     readers: tuple[str, ...] = ("all",)
     monotone: Monotone = 0
+
+    @model_validator(mode="after")
+    def _values_fit_type(self) -> Self:
+        problem = ""
+        if self.type == "category" and not self.values:
+            problem = "a category needs values"
+        elif self.type == "number" and self.values:
+            problem = "a number has no values"
+        elif len(set(self.values)) != len(self.values):
+            problem = "values repeat"
+        if problem:
+            raise ValueError(problem)
+        return self
 
 
 class Signal(_Frozen):
@@ -68,10 +81,11 @@ class Signal(_Frozen):
 class Feature(_Frozen):
     """One row of the catalog, one column of the vector.
 
-    `aggregate` says what is taken: of a window one of `features.tables.AGGREGATES`; of request, applicant,
-    loans and lines one of their facts; of a signal "value" or "age_days". `of` names the attribute or the
-    signal (by its column). A ratio divides two earlier columns. `missing` stands where there is no value
-    (NaN: say so). `monotone` hints how risk moves with the value: 1 up, -1 down, 0 unknown.
+    `aggregate` says what is taken: of a window one of `features.tables.AGGREGATES`; of request,
+    applicant, loans and lines one of their facts; of a signal "value" or "age_days". `of` names the
+    attribute or the signal (by its column). A ratio divides two earlier columns. `missing` stands
+    where there is no value (NaN: say so). `monotone` hints how risk moves with the value: 1 up, -1
+    down, 0 unknown.
     """
 
     name: Name
@@ -134,8 +148,9 @@ def definition_hash(
 ) -> str:
     """Return the hex sha256 of what `feature` means.
 
-    `attributes` by name, `signals` by column, `earlier` the hashes of the columns before it by name: a ratio
-    means what its two columns mean, an attribute its type and values, a signal its time to live.
+    `attributes` by name, `signals` by column, `earlier` the hashes of the columns before it by
+    name: a ratio means what its two columns mean, an attribute its type and values, a signal its
+    time to live.
     """
     definition: dict[str, object] = {
         "meaning": MEANING,

@@ -1,7 +1,7 @@
 """Facts of an applicant's credit lines, and of the line that a drawdown draws on.
 
-A line counts from the moment after it was opened. Limits and what is available are as they stand in the log
-when the request is read.
+A line counts from the moment after it was opened. Limits and what is available are as they stand
+in the log when the request is read.
 """
 
 import math

@@ -1,8 +1,9 @@
-"""Facts of an applicant's loans, ours and other lenders', as functions of the loans and the time asked.
+"""Facts of an applicant's loans, ours and other lenders', as functions of loans and time.
 
-Days past due are no counter: a due that is unpaid at `t` has been so since `due_at`, and one that was
-covered was late by `covered_at - due_at`. What is dated at `t` or later has not happened yet. Outstanding
-principal is the exception: the log keeps its present value only, as it stands when the request is read.
+Days past due are no counter: a due that is unpaid at `t` has been so since `due_at`, and one that
+was covered was late by `covered_at - due_at`. What is dated at `t` or later has not happened yet.
+Outstanding principal is the exception: the log keeps its present value only, as it stands when the
+request is read.
 """
 
 import math
@@ -93,8 +94,8 @@ def _add_loan(loans: Array, dues: Array, row: int, as_of: int, sums: Array) -> N
 def _add_dues(dues: Array, first_due: int, until: int, closed: bool, sums: Array) -> int:
     """Add the dues of one loan that are past, or paid, at `until`; return its worst days past due.
 
-    Days past due are whole days, rounded down; a due is late from its first whole day on. The close of a
-    loan (`until`) ends the lateness of what it left unpaid.
+    Days past due are whole days, rounded down; a due is late from its first whole day on. The close
+    of a loan (`until`) ends the lateness of what it left unpaid.
     """
     worst_days = 0
     row = first_due

@@ -1,7 +1,8 @@
 """The catalog compiled to arrays that the kernels walk, and the memory they work in.
 
-Every source first writes *facts*, float64 in one array with NaN for missing; a column is then one fact, or
-the ratio of two earlier columns. So a new row costs a fact and a column, and no kernel knows any row.
+Every source first writes *facts*, float64 in one array with NaN for missing; a column is then one
+fact, or the ratio of two earlier columns. So a new row costs a fact and a column, and no kernel
+knows any row.
 """
 
 from typing import NamedTuple
@@ -55,8 +56,8 @@ LINES_0 = LOANS_0 + len(FACTS["loans"])
 CATALOG_0 = LINES_0 + len(FACTS["lines"])  # attributes, signals and windows follow
 _STARTS = {"request": REQUEST_0, "applicant": APPLICANT_0, "loans": LOANS_0, "lines": LINES_0}
 
-# A cell holds what one set of kinds had in one window. Sums of squares stand in three parts that fit int64:
-# amount = high * 2**24 + low with low in [-2**23, 2**23).
+# A cell holds what one set of kinds had in one window. Sums of squares stand in three parts that
+# fit int64: amount = high * 2**24 + low with low in [-2**23, 2**23).
 (
     CELL_COUNT, CELL_SUM, CELL_MIN, CELL_MAX, CELL_FIRST_AT, CELL_LAST_AT, CELL_HIGH_HIGH,
     CELL_HIGH_LOW, CELL_LOW_LOW, CELL_DISTINCT,
@@ -77,12 +78,13 @@ READING = np.dtype([("cell", "i4"), ("aggregate", "i4")], align=True)
 COLUMN = np.dtype(
     [("fact", "i4"), ("numerator", "i4"), ("denominator", "i4"), ("missing", "f8")], align=True
 )
-# One set of kinds with its cells, narrow to wide; `distinct` is its number in the set of counterparties.
+# One set of kinds with its cells, narrow to wide; `distinct` is its number in the set of
+# counterparties.
 GROUP = np.dtype([("squares", "i4"), ("distinct", "i4")], align=True)
 
 
 class CatalogTables(NamedTuple):
-    """What `derive` walks; G groups (sets of kinds), W distinct windows, C cells (group and window)."""
+    """What `derive` walks; G groups (sets of kinds), W windows, C cells (group and window)."""
 
     columns: Array  # COLUMN[columns]
     windows: Array  # int64[W], milliseconds, narrow to wide; the last bounds the walk

@@ -3,8 +3,8 @@
 1. Each source writes its facts: request, applicant, loans, lines, attributes, signals, windows.
 2. Each column takes its fact, or the ratio of two earlier columns, or its missing value.
 
-The vector is a function of the state as the log has left it and of the request's own time; it writes nothing
-but `scratch` and its column of `vectors`.
+The vector is a function of the state as the log has left it and of the request's own time; it
+writes nothing but `scratch` and its column of `vectors`.
 """
 
 import math
@@ -39,9 +39,10 @@ def derive(
 ) -> None:
     """Write the features of request `events[row]` to `vectors[:columns, column]`, NaN for missing.
 
-    Reads EVENT[row], the applicant's row with its pages, loans, dues and lines, and the row of the line drawn
-    on (-1: none). `vectors` is float64[columns, BLOCK], feature-major. Called when the attributes that came
-    with an application stand in its applicant's row, and before the request changes any other state.
+    Reads EVENT[row], the applicant's row with its pages, loans, dues and lines, and the row of the
+    line drawn on (-1: none). `vectors` is float64[columns, BLOCK], feature-major. Called when the
+    attributes that came with an application stand in its applicant's row, and before the request
+    changes any other state.
     """
     assert applicant >= 0
     facts = scratch.facts
@@ -96,7 +97,7 @@ def _catalog_facts(
 
 @kernel
 def _fill(columns: Array, facts: Array, vectors: Array, column: int) -> None:
-    """Write each of COLUMN[columns] to `vectors[:, column]`; a ratio over zero or over missing is missing."""
+    """Write each of COLUMN[columns] to `vectors[:, column]`; a ratio over 0 is missing."""
     for c in range(columns.shape[0]):
         if columns[c]["fact"] >= 0:
             value = facts[columns[c]["fact"]]

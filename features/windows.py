@@ -62,8 +62,9 @@ def walk(
 ) -> None:
     """Fill `scratch.cells` from the chain of pages that begins at `first_page` (-1: none).
 
-    Reads PAGE[pages], ENTRY[pages, PAGE_EVENTS]; `events` is how many the chain holds, `as_of` is in
-    milliseconds. Pages outside the longest window, or without a kind that a feature takes, are skipped.
+    Reads PAGE[pages], ENTRY[pages, PAGE_EVENTS]; `events` is how many the chain holds, `as_of` is
+    in milliseconds. Pages outside the longest window, or without a kind that a feature takes, are
+    skipped.
     """
     cells = scratch.cells
     for cell in range(cells.shape[0]):
@@ -118,8 +119,8 @@ def _take(
     counterparty = np.int64(tag >> _KIND_BITS)
     kind = np.int64(tag & _KIND_MASK)
     window = 0
-    while age_ms > catalog.windows[window]:
-        window += 1
+    for w in range(catalog.windows.shape[0]):  # no early way out: it would be mispredicted
+        window += age_ms > catalog.windows[w]
     for i in range(catalog.kind_start[kind], catalog.kind_start[kind + 1]):
         group = catalog.kind_groups[i]
         cell = catalog.group_cell[group, window]
@@ -145,12 +146,12 @@ def _take(
 
 @kernel
 def _see(
-    counterparty: int, distinct: int, cell: int, seen_mask: int, scratch: FeatureScratch
+    counterparty: np.int64, distinct: int, cell: int, seen_mask: int, scratch: FeatureScratch
 ) -> None:
-    """Count a counterparty in the narrowest cell of its group that it has been seen in, and only there.
+    """Count a counterparty once for each group, in the narrowest cell that it was seen in.
 
-    Open addressing over the first `seen_mask + 1` slots, never more than half full; slots of an older
-    generation are empty. The counterparty is a keyed hash already, so its low bits spread it.
+    Open addressing over the first `seen_mask + 1` slots, never more than half full; slots of an
+    older generation are empty. The counterparty is a keyed hash already, so its low bits spread it.
     """
     generation = scratch.generation[0]
     slot = counterparty & seen_mask
@@ -193,7 +194,7 @@ def _merge(wider: Array, cells: Array) -> None:
 
 @kernel
 def read_cells(readings: Array, cells: Array, as_of: int, facts: Array, start: int) -> None:
-    """Write one fact for each of READING[...], from `facts[start]` on; NaN where a cell says nothing."""
+    """Write one fact for each of READING[...], from `facts[start]` on; NaN is missing."""
     for i in range(readings.shape[0]):
         facts[start + i] = _read(readings[i]["aggregate"], cells, readings[i]["cell"], as_of)
 
@@ -202,7 +203,8 @@ def read_cells(readings: Array, cells: Array, as_of: int, facts: Array, start: i
 def _read(aggregate: int, cells: Array, cell: int, as_of: int) -> float:
     """Return one aggregate of one cell: events, cents, days or counterparties as float64.
 
-    Count, sum and distinct of nothing are 0; the rest is missing. `std` is that of a sample and needs two.
+    Count, sum and distinct of nothing are 0; the rest is missing. `std` is that of a sample and
+    needs two.
     """
     count = cells[cell, CELL_COUNT]
     if aggregate == COUNT:
@@ -230,8 +232,8 @@ def _read(aggregate: int, cells: Array, cell: int, as_of: int) -> float:
 def _deviation(cells: Array, cell: int) -> float:
     """Return the standard deviation of a sample, `sqrt((n Σx² - (Σx)²) / (n (n - 1)))`.
 
-    The numerator has up to 126 bits; it is formed exactly in limbs of 24 bits, since in float64 it would
-    cancel (amounts of 10**12 that differ by single cents).
+    The numerator has up to 126 bits; it is formed exactly in limbs of 24 bits, since in float64 it
+    would cancel (amounts of 10**12 that differ by single cents).
     """
     n = cells[cell, CELL_COUNT]
     if n < 2:

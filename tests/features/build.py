@@ -57,8 +57,9 @@ class Request(NamedTuple):
 
 def small_state(events: int = 0) -> State:
     """Return an empty state with room for one applicant and `events` activities."""
+    pages = events // PAGE_EVENTS + 8
     size = Limits(
-        applicants=8, pages=events // PAGE_EVENTS + 8, ids=8, lines=8, loans=16, dues=128,
+        applicants=8, pages=pages + (pages % 7 == 0), ids=8, lines=8, loans=32, dues=128,
         offers=8, timers=16,
     )  # fmt: skip
     state = make_state(size, 1, 0, 1, 1)
@@ -71,26 +72,29 @@ def small_state(events: int = 0) -> State:
 
 
 def add_events(state: State, catalog: Catalog, events: Sequence[Event]) -> None:
-    """Append activities to the applicant's chain of pages, in this order."""
-    person = state.applicants[APPLICANT]
+    """Give the applicant these activities, in this order; it had none."""
     codes = {kind: code for code, kind in enumerate(catalog.kinds)}
-    for first in range(0, len(events), PAGE_EVENTS):
-        held = events[first : first + PAGE_EVENTS]
-        page = int(state.partition["free_page"][0])
-        state.partition["free_page"] = state.pages[page]["next"]
-        kinds = 0
-        for k, event in enumerate(held):
-            tag = event.counterparty << 8 | codes[event.kind]
-            state.entries[page, k] = (event.at, event.amount_cents, tag)
-            kinds |= 1 << codes[event.kind]
-        times = [event.at for event in held]
-        state.pages[page] = (-1, len(held), min(times), max(times), kinds)
-        if person["first_page"] < 0:
-            person["first_page"] = page
-        else:
-            state.pages[person["last_page"]]["next"] = page
-        person["last_page"] = page
-        person["events"] += len(held)
+    rows = np.zeros(len(events), schema.ENTRY)
+    for k, event in enumerate(events):
+        tag = event.counterparty << 8 | codes[event.kind]
+        rows[k] = (event.at, event.amount_cents, tag)
+    fill_pages(state, rows)
+
+
+def fill_pages(state: State, rows: Array) -> None:
+    """Chain ENTRY[...] into the applicant's pages, scattered as a pool in use would have them."""
+    person = state.applicants[APPLICANT]
+    person["events"], person["first_page"], person["last_page"] = len(rows), -1, -1
+    count = -(-len(rows) // PAGE_EVENTS)
+    pages = [k * 7 % len(state.pages) for k in range(len(state.pages))][:count]
+    assert len(set(pages)) == count, "the number of pages must not be a multiple of 7"
+    for k, page in enumerate(pages):
+        held = rows[k * PAGE_EVENTS : (k + 1) * PAGE_EVENTS]
+        state.entries[page, : len(held)] = held
+        kinds = np.bitwise_or.reduce(np.uint64(1) << (held["tag"] & np.uint64(0xFF)))
+        following = pages[k + 1] if k + 1 < count else -1
+        state.pages[page] = (following, len(held), held["at"].min(), held["at"].max(), kinds)
+        person["first_page"], person["last_page"] = pages[0], page
 
 
 def add_loans(state: State, loans: Sequence[Loan]) -> None:
