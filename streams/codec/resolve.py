@@ -9,10 +9,24 @@ import numpy as np
 
 from streams.buffers import Array, Batch
 from streams.codec.hashing import counterparty_hash, loan_key, request_key, sip_hash
+from streams.codec.rules import (
+    COUNTERPARTY,
+    INT_MAX,
+    INT_MIN,
+    INTS_CARRIED,
+    INTS_NEEDED,
+    LENGTH_MAX,
+    NAMES,
+    REFERENCE,
+    SPANS_CARRIED,
+    SPANS_NEEDED,
+    VOCABULARY,
+    mask_of,
+)
 from streams.codec.symbols import Symbols, find_signal, find_symbol
 from streams.codec.words import signed
 from streams.compile import kernel
-from streams.limits import AMOUNT_CENTS_MAX, ATTRIBUTES_MAX, ID_BYTES_MAX, TOKEN_BYTES_MAX
+from streams.limits import ATTRIBUTES_MAX, TOKEN_BYTES_MAX
 from streams.schema import (
     FLOAT_ATTRIBUTE_0,
     FLOAT_VALUE,
@@ -28,122 +42,36 @@ from streams.schema import (
     INT_TENOR,
     INTS,
     SPAN_APPLICANT,
-    SPAN_BANK_ACCOUNT,
     SPAN_CAP,
     SPAN_CATEGORY_0,
     SPAN_CHANNEL,
-    SPAN_COUNTERPARTY,
     SPAN_DECISION,
-    SPAN_DEVICE,
     SPAN_ID,
-    SPAN_ID_DOC,
     SPAN_INSTITUTION,
     SPAN_ISSUER,
     SPAN_KIND,
-    SPAN_LINE,
     SPAN_LOAN,
-    SPAN_MERCHANT,
     SPAN_NAME,
-    SPAN_PHONE,
     SPAN_PRODUCT,
     SPAN_SOURCE,
     SPAN_STATUS,
     SPAN_STEP,
     SPAN_TYPE,
-    SPANS,
     STATUSES,
-    VOCAB_CAP,
-    VOCAB_CATEGORY_0,
-    VOCAB_CHANNEL,
-    VOCAB_INSTITUTION,
-    VOCAB_KIND,
-    VOCAB_PRODUCT,
-    VOCAB_STATUS,
-    VOCAB_STEP,
-    VOCAB_TYPE,
     EventType,
     Lane,
     LoanStep,
     Refusal,
 )
 
-AT_MAX = 2**52
-"""Latest time, epoch milliseconds: differences of two are exact in a float64."""
-TENOR_DAYS_MAX = 36_500
-"""A hundred years."""
-SEQ_MAX = 2**52
-PARTITION_MAX = 2**31 - 1
-
-
-def _bits(*slots: int) -> int:
-    return sum(1 << slot for slot in slots)
-
-
-# What an event of each type must carry, and what it may: one mask of slots a type, indexed by
-# EventType.
-_PERSON = (SPAN_ID, SPAN_APPLICANT)
-_TOKENS = (SPAN_DEVICE, SPAN_PHONE, SPAN_ID_DOC, SPAN_BANK_ACCOUNT)
-_MONEY = (INT_PRINCIPAL, INT_INTEREST, INT_FEE, INT_PENALTY)
-_CATEGORIES = tuple(range(SPAN_CATEGORY_0, SPAN_CATEGORY_0 + ATTRIBUTES_MAX))
-_LEASE = (INT_PARTITION, INT_SEQ, INT_AMOUNT)
-_FIELDS: dict[EventType, tuple[tuple[int, ...], ...]] = {
-    # type: needed spans, needed ints, further spans, further ints
-    EventType.APPLICATION: (
-        (*_PERSON, SPAN_PRODUCT, SPAN_CHANNEL),
-        (INT_AT, INT_AMOUNT, INT_TENOR),
-        (*_TOKENS, *_CATEGORIES),
-        (),
-    ),
-    EventType.DRAWDOWN: (
-        (*_PERSON, SPAN_LINE),
-        (INT_AT, INT_AMOUNT, INT_TENOR),
-        (*_TOKENS, SPAN_MERCHANT),
-        (),
-    ),
-    EventType.ACCEPT: ((*_PERSON, SPAN_DECISION), (INT_AT,), _TOKENS, ()),
-    EventType.CANCEL: ((*_PERSON, SPAN_DECISION), (INT_AT,), _TOKENS, ()),
-    EventType.ACTIVITY: (
-        (*_PERSON, SPAN_KIND),
-        (INT_AT,),
-        (*_TOKENS, SPAN_COUNTERPARTY),
-        (INT_AMOUNT,),
-    ),
-    EventType.SIGNAL: (
-        (*_PERSON, SPAN_SOURCE, SPAN_NAME),
-        (INT_AT,),
-        (*_TOKENS, SPAN_STATUS),
-        (),
-    ),
-    EventType.LOAN: (
-        (*_PERSON, SPAN_LOAN, SPAN_STEP),
-        (INT_AT,),
-        (*_TOKENS, SPAN_DECISION, SPAN_ISSUER),
-        (*_MONEY, INT_DUE_AT),
-    ),
-    EventType.TICK: ((), (INT_PARTITION, INT_SEQ, INT_AT), (), ()),
-    EventType.GRANT: ((SPAN_INSTITUTION, SPAN_CAP), _LEASE, (), ()),
-    EventType.RECALL: ((SPAN_INSTITUTION, SPAN_CAP), _LEASE, (), ()),
-}
-_ROWS = [_FIELDS.get(EventType(n), ((), (), (), ())) for n in range(len(EventType))]
-_SPANS_NEEDED = np.array([_bits(*row[0]) for row in _ROWS], np.uint64)
-_SPANS_CARRIED = np.array([_bits(*row[0], *row[2]) for row in _ROWS], np.uint64)
-_INTS_NEEDED = np.array([_bits(*row[1]) for row in _ROWS], np.uint64)
-_INTS_CARRIED = np.array([_bits(*row[1], *row[3]) for row in _ROWS], np.uint64)
-
-_LENGTH_MAX = np.full(SPANS, TOKEN_BYTES_MAX)
-_LENGTH_MAX[[SPAN_ID, SPAN_APPLICANT]] = ID_BYTES_MAX
-_INT_MIN = np.zeros(INTS, np.int64)
-_INT_MIN[[INT_AT, INT_DUE_AT, INT_TENOR, INT_SEQ]] = 1
-_INT_MAX = np.full(INTS, AMOUNT_CENTS_MAX)
-_INT_MAX[[INT_AT, INT_DUE_AT]] = AT_MAX
-_INT_MAX[[INT_TENOR, INT_SEQ, INT_PARTITION]] = (TENOR_DAYS_MAX, SEQ_MAX, PARTITION_MAX)
-
 _ONE_BIT = np.uint64(1)
 _NO_BITS = np.uint64(0)
-_TYPE_BIT = np.uint64(_bits(SPAN_TYPE))
-_DECISION_BIT = np.uint64(_bits(SPAN_DECISION))
-_DUE_AT_BIT = np.uint64(_bits(INT_DUE_AT))
-_VALUE_BIT = np.uint64(_bits(FLOAT_VALUE))
+_TYPE_BIT = np.uint64(mask_of(SPAN_TYPE))
+_STATUS_BIT = np.uint64(mask_of(SPAN_STATUS))
+_ISSUER_BIT = np.uint64(mask_of(SPAN_ISSUER))
+_DECISION_BIT = np.uint64(mask_of(SPAN_DECISION))
+_DUE_AT_BIT = np.uint64(mask_of(INT_DUE_AT))
+_VALUE_BIT = np.uint64(mask_of(FLOAT_VALUE))
 
 _APPLICATION, _DRAWDOWN = int(EventType.APPLICATION), int(EventType.DRAWDOWN)
 _ACTIVITY, _SIGNAL, _LOAN = int(EventType.ACTIVITY), int(EventType.SIGNAL), int(EventType.LOAN)
@@ -186,11 +114,18 @@ def _hex_word(data: Array, start: int) -> tuple[bool, np.uint64]:
 
 
 @kernel
-def _find(symbols: Symbols, vocabulary: int, data: Array, raw: Array, slot: int) -> int:
+def _span(raw: Array, slot: int) -> tuple[int, int]:
+    """Return first byte and length of the text in span `slot`; as int64: callees compile once."""
+    return signed(raw["span_start"][slot]), signed(raw["span_len"][slot])
+
+
+@kernel
+def _find(symbols: Symbols, data: Array, raw: Array, slot: int) -> int:
     """Return the code of the text in span `slot`, -1 where it is unknown or not given."""
     if raw["spans_present"] >> np.uint64(slot) & _ONE_BIT == _NO_BITS:
         return -1
-    return find_symbol(symbols, vocabulary, data, raw["span_start"][slot], raw["span_len"][slot])
+    start, length = _span(raw, slot)
+    return find_symbol(symbols, VOCABULARY[slot], data, start, length)
 
 
 @kernel
@@ -206,7 +141,7 @@ def _drop_empty(raw: Array, carried: np.uint64) -> int:
         if left & _ONE_BIT != _NO_BITS:
             if lengths[slot] == 0:
                 raw["spans_present"] &= ~(_ONE_BIT << np.uint64(slot))
-            elif lengths[slot] > _LENGTH_MAX[slot] and long < 0:
+            elif lengths[slot] > LENGTH_MAX[slot] and long < 0:
                 long = slot
         left >>= _ONE_BIT
         slot += 1
@@ -216,12 +151,12 @@ def _drop_empty(raw: Array, carried: np.uint64) -> int:
 @kernel
 def _in_range(kind: int, raw: Array) -> bool:
     """Return whether every number that type `kind` carries lies in its range."""
-    left = raw["ints_present"] & _INTS_CARRIED[kind]
+    left = raw["ints_present"] & INTS_CARRIED[kind]
     values = raw["ints"]
     slot = 0
     while left != _NO_BITS:
         if left & _ONE_BIT != _NO_BITS:
-            if not _INT_MIN[slot] <= values[slot] <= _INT_MAX[slot]:
+            if not INT_MIN[slot] <= values[slot] <= INT_MAX[slot]:
                 return False
         left >>= _ONE_BIT
         slot += 1
@@ -257,21 +192,23 @@ def _clear(event: Array) -> None:
 @kernel
 def _name(symbols: Symbols, data: Array, kind: int, raw: Array, event: Array) -> None:
     """Write the codes of the names that an event of type `kind` carries; -1 where unknown."""
+    first = -1
+    second = -1
+    if NAMES[kind, 0] >= 0:
+        first = _find(symbols, data, raw, NAMES[kind, 0])
+    if NAMES[kind, 1] >= 0:
+        second = _find(symbols, data, raw, NAMES[kind, 1])
     if kind == _APPLICATION:
-        event["product"] = _find(symbols, VOCAB_PRODUCT, data, raw, SPAN_PRODUCT)
-        event["channel"] = _find(symbols, VOCAB_CHANNEL, data, raw, SPAN_CHANNEL)
+        event["product"], event["channel"] = first, second
     elif kind == _ACTIVITY:
-        event["kind"] = _find(symbols, VOCAB_KIND, data, raw, SPAN_KIND)
+        event["kind"] = first
     elif kind == _SIGNAL:
-        event["status"] = _OK
-        if raw["spans_present"] >> np.uint64(SPAN_STATUS) & _ONE_BIT != _NO_BITS:
-            event["status"] = _find(symbols, VOCAB_STATUS, data, raw, SPAN_STATUS)
+        given = raw["spans_present"] & _STATUS_BIT != _NO_BITS
+        event["status"] = first if given else _OK
     elif kind == _LOAN:
-        event["step"] = _find(symbols, VOCAB_STEP, data, raw, SPAN_STEP)
-        event["issuer"] = _find(symbols, VOCAB_INSTITUTION, data, raw, SPAN_ISSUER)
+        event["step"], event["issuer"] = first, second
     elif kind > _TICK:
-        event["institution"] = _find(symbols, VOCAB_INSTITUTION, data, raw, SPAN_INSTITUTION)
-        event["cap"] = _find(symbols, VOCAB_CAP, data, raw, SPAN_CAP)
+        event["institution"], event["cap"] = first, second
 
 
 @kernel
@@ -279,8 +216,8 @@ def _misses(kind: int, raw: Array, event: Array) -> bool:
     """Return whether a field that the event needs is not there; names in `event` are codes
     already.
     """
-    spans = _SPANS_NEEDED[kind]
-    ints = _INTS_NEEDED[kind]
+    spans = SPANS_NEEDED[kind]
+    ints = INTS_NEEDED[kind]
     if kind == _LOAN:
         step = event["step"]
         if step == _DUE:
@@ -307,15 +244,9 @@ def _find_unknown(symbols: Symbols, data: Array, kind: int, raw: Array, event: A
         if event["kind"] < 0:
             return SPAN_KIND
     elif kind == _SIGNAL:
-        starts, lengths = raw["span_start"], raw["span_len"]
-        event["signal"] = find_signal(
-            symbols,
-            data,
-            starts[SPAN_SOURCE],
-            lengths[SPAN_SOURCE],
-            starts[SPAN_NAME],
-            lengths[SPAN_NAME],
-        )
+        source, source_len = _span(raw, SPAN_SOURCE)
+        name, name_len = _span(raw, SPAN_NAME)
+        event["signal"] = find_signal(symbols, data, source, source_len, name, name_len)
         if event["signal"] < 0:
             return SPAN_NAME
         if event["status"] < 0:
@@ -343,7 +274,7 @@ def _judge(symbols: Symbols, data: Array, kind: int, raw: Array, event: Array) -
         if raw["span_len"][SPAN_TYPE] > TOKEN_BYTES_MAX:
             return _TOO_LONG, SPAN_TYPE
         return _UNKNOWN_TYPE, SPAN_TYPE
-    long = _drop_empty(raw, _SPANS_CARRIED[kind])
+    long = _drop_empty(raw, SPANS_CARRIED[kind])
     _name(symbols, data, kind, raw, event)
     if _misses(kind, raw, event):
         return _MISSING_FIELD, -1
@@ -362,41 +293,36 @@ def _judge(symbols: Symbols, data: Array, kind: int, raw: Array, event: Array) -
 
 
 @kernel
-def _number(raw: Array, carried: np.uint64, slot: int) -> int:
-    """Return the number in int slot `slot`, 0 where it is not among the `carried` ones or not
-    given.
-    """
-    if raw["ints_present"] & carried >> np.uint64(slot) & _ONE_BIT == _NO_BITS:
-        return 0
-    return raw["ints"][slot]
-
-
-@kernel
 def _fill_numbers(symbols: Symbols, data: Array, kind: int, raw: Array, event: Array) -> None:
     """Write what an event carries in numbers, and the attributes of an application."""
-    carried = raw["ints_present"] & _INTS_CARRIED[kind]
-    event["at"] = _number(raw, carried, INT_AT)
-    event["amount_cents"] = _number(raw, carried, INT_AMOUNT)
-    event["tenor_days"] = _number(raw, carried, INT_TENOR)
-    event["principal_cents"] = _number(raw, carried, INT_PRINCIPAL)
-    event["interest_cents"] = _number(raw, carried, INT_INTEREST)
-    event["fee_cents"] = _number(raw, carried, INT_FEE)
-    event["penalty_cents"] = _number(raw, carried, INT_PENALTY)
-    event["due_at"] = _number(raw, carried, INT_DUE_AT)
-    event["partition"] = _number(raw, carried, INT_PARTITION)
-    event["seq"] = _number(raw, carried, INT_SEQ)
+    given = raw["ints_present"] & INTS_CARRIED[kind]
+    numbers = raw["ints"]
+    for slot in range(INTS):
+        if given >> np.uint64(slot) & _ONE_BIT == _NO_BITS:
+            numbers[slot] = 0
+    event["at"] = numbers[INT_AT]
+    event["amount_cents"] = numbers[INT_AMOUNT]
+    event["tenor_days"] = numbers[INT_TENOR]
+    event["principal_cents"] = numbers[INT_PRINCIPAL]
+    event["interest_cents"] = numbers[INT_INTEREST]
+    event["fee_cents"] = numbers[INT_FEE]
+    event["penalty_cents"] = numbers[INT_PENALTY]
+    event["due_at"] = numbers[INT_DUE_AT]
+    event["partition"] = numbers[INT_PARTITION]
+    event["seq"] = numbers[INT_SEQ]
     if kind == _SIGNAL and raw["floats_present"] & _VALUE_BIT != _NO_BITS:
         event["value"] = raw["floats"][FLOAT_VALUE]
     if kind != _APPLICATION:
         return
     attributes = event["attributes"]
-    numbers = raw["floats_present"] >> np.uint64(FLOAT_ATTRIBUTE_0)
-    names = raw["spans_present"] >> np.uint64(SPAN_CATEGORY_0)
+    values = raw["floats"]
+    given = raw["floats_present"] >> np.uint64(FLOAT_ATTRIBUTE_0)
+    named = raw["spans_present"] >> np.uint64(SPAN_CATEGORY_0)
     for k in range(ATTRIBUTES_MAX):
-        if numbers >> np.uint64(k) & _ONE_BIT != _NO_BITS:
-            attributes[k] = raw["floats"][FLOAT_ATTRIBUTE_0 + k]
-        elif names >> np.uint64(k) & _ONE_BIT != _NO_BITS:
-            code = _find(symbols, VOCAB_CATEGORY_0 + k, data, raw, SPAN_CATEGORY_0 + k)
+        if given >> np.uint64(k) & _ONE_BIT != _NO_BITS:
+            attributes[k] = values[FLOAT_ATTRIBUTE_0 + k]
+        elif named >> np.uint64(k) & _ONE_BIT != _NO_BITS:
+            code = _find(symbols, data, raw, SPAN_CATEGORY_0 + k)
             if code >= 0:
                 attributes[k] = code
 
@@ -405,38 +331,32 @@ def _fill_numbers(symbols: Symbols, data: Array, kind: int, raw: Array, event: A
 def _fill_hashes(symbols: Symbols, data: Array, kind: int, raw: Array, event: Array) -> None:
     """Write where an applicant's event says who and which, and the keyed hashes of its ids."""
     key = symbols.key
-    present = raw["spans_present"] & _SPANS_CARRIED[kind]
-    starts, lengths = raw["span_start"], raw["span_len"]
-    who, who_len = starts[SPAN_APPLICANT], lengths[SPAN_APPLICANT]
+    present = raw["spans_present"]
+    who, who_len = _span(raw, SPAN_APPLICANT)
+    which, which_len = _span(raw, SPAN_ID)
     event["applicant_start"], event["applicant_len"] = who, who_len
-    event["id_start"], event["id_len"] = starts[SPAN_ID], lengths[SPAN_ID]
+    event["id_start"], event["id_len"] = which, which_len
     event["applicant_hash"] = sip_hash(key, data, who, who_len)
-    lo, hi = request_key(key, data, who, who_len, starts[SPAN_ID], lengths[SPAN_ID])
+    lo, hi = request_key(key, data, who, who_len, which, which_len)
     event["key_lo"], event["key_hi"] = lo, hi
-    other = SPAN_MERCHANT if kind == _DRAWDOWN else SPAN_COUNTERPARTY
-    if present >> np.uint64(other) & _ONE_BIT != _NO_BITS:
-        event["counterparty"] = counterparty_hash(key, data, starts[other], lengths[other])
-    reference = SPAN_LINE if kind == _DRAWDOWN else SPAN_DECISION
-    if present >> np.uint64(reference) & _ONE_BIT != _NO_BITS:
-        if lengths[reference] == _HEX_DIGITS:
-            high_is_hex, high = _hex_word(data, starts[reference])
-            low_is_hex, low = _hex_word(data, starts[reference] + _HEX_DIGITS // 2)
+    other = COUNTERPARTY[kind]
+    if other >= 0 and present >> np.uint64(other) & _ONE_BIT != _NO_BITS:
+        start, length = _span(raw, other)
+        event["counterparty"] = counterparty_hash(key, data, start, length)
+    reference = REFERENCE[kind]
+    if reference >= 0 and present >> np.uint64(reference) & _ONE_BIT != _NO_BITS:
+        start, length = _span(raw, reference)
+        if length == _HEX_DIGITS:
+            high_is_hex, high = _hex_word(data, start)
+            low_is_hex, low = _hex_word(data, start + _HEX_DIGITS // 2)
             if high_is_hex and low_is_hex:
                 event["reference_hi"], event["reference_lo"] = high, low
     if kind == _LOAN:
-        issuer_len = 0
-        if present >> np.uint64(SPAN_ISSUER) & _ONE_BIT != _NO_BITS:
-            issuer_len = lengths[SPAN_ISSUER]
-        lo, hi = loan_key(
-            key,
-            data,
-            who,
-            who_len,
-            starts[SPAN_ISSUER],
-            issuer_len,
-            starts[SPAN_LOAN],
-            lengths[SPAN_LOAN],
-        )
+        issuer, issuer_len = _span(raw, SPAN_ISSUER)
+        if present & _ISSUER_BIT == _NO_BITS:
+            issuer_len = 0
+        loan, loan_len = _span(raw, SPAN_LOAN)
+        lo, hi = loan_key(key, data, who, who_len, issuer, issuer_len, loan, loan_len)
         event["loan_lo"], event["loan_hi"] = lo, hi
 
 
@@ -449,7 +369,7 @@ def _resolve_row(symbols: Symbols, data: Array, start: int, raw: Array, event: A
     if raw["refusal"] != _NONE:
         event["position"] = raw["position"]
         return
-    kind = max(_find(symbols, VOCAB_TYPE, data, raw, SPAN_TYPE), _NO_TYPE)
+    kind = max(_find(symbols, data, raw, SPAN_TYPE), _NO_TYPE)
     event["type"] = kind
     refusal, slot = _judge(symbols, data, kind, raw, event)
     event["refusal"] = refusal
