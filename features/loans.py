@@ -101,7 +101,8 @@ def _add_dues(dues: Array, first_due: int, until: int, closed: bool, sums: Array
     row = first_due
     while row >= 0:
         due_at, covered_at = dues[row]["due_at"], dues[row]["covered_at"]
-        paid = 0 < covered_at < until
+        # The last payment and the close often bear the same time: what it covers was paid.
+        paid = 0 < covered_at and (covered_at < until or (closed and covered_at == until))
         if paid or due_at < until:
             late_ms = (covered_at if paid else until) - due_at
             days = max(late_ms, 0) // DAY_MS

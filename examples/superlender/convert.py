@@ -125,7 +125,7 @@ def applications(data: Path) -> pl.DataFrame:
             .floor()
             .cast(pl.Int64),
             bank=_name("bank_name_clients"),
-            bank_account=_name("bank_account_type"),
+            account_type=_name("bank_account_type"),
             employment=_name("employment_status_clients"),
             education=pl.col("level_of_education_clients").replace_strict(EDUCATION, default=None),
             bad=pl.col("good_bad_flag") == "Bad",

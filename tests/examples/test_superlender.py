@@ -82,7 +82,7 @@ def test_no_outcome_of_a_current_loan(
     assert not applied.keys() & {e["loan"] for e in lines if e["type"] == "loan"}
     allowed = {
         "type", "id", "applicant", "at", "product", "channel", "amount_cents", "tenor_days",
-        "loan_number", "referred", "age_years", "bank", "bank_account", "employment", "education",
+        "loan_number", "referred", "age_years", "bank", "account_type", "employment", "education",
     }  # fmt: skip
     assert {name for e in lines if e["type"] == "application" for name in e} == allowed
 

@@ -53,8 +53,9 @@ def _lateness(loan: Loan, due: Due, as_of: int) -> tuple[int, bool] | None:
     """Return how late a due was at `as_of`, in ms (negative: early), and whether it was paid by
     then.
     """
-    end = loan.closed_at if _ended(loan, LoanState.CLOSED, as_of) else as_of
-    if 0 < due.covered_at < end:
+    closed = _ended(loan, LoanState.CLOSED, as_of)
+    end = loan.closed_at if closed else as_of
+    if 0 < due.covered_at < end or (closed and due.covered_at == end):
         return due.covered_at - due.due_at, True
     if due.due_at < end:
         return end - due.due_at, False

@@ -250,6 +250,20 @@ def test_due_and_closing_at_the_request_have_not_happened() -> None:
         assert (got["current_dpd_days"], got["overdue_cents"], got["loans_open"]) == (10, 500, 1)
 
 
+def test_a_due_covered_as_its_loan_closes_was_met() -> None:
+    """A last payment that bears the time of the close counts, also where it came before its due."""
+    paid_at = AS_OF - 20 * DAY_MS
+    loan = Loan(
+        AS_OF - 60 * DAY_MS,
+        closed_at=paid_at,
+        state=int(LoanState.CLOSED),
+        dues=(Due(paid_at + 5 * DAY_MS, 500, paid_at),),
+    )
+    got = derived(World(loans=[loan]).state(CATALOG), CATALOG, Request(AS_OF), -1, SCRATCH)
+    assert (got["dues_days_late_mean"], got["last_due_days_late"]) == (-5, -5)
+    assert (got["dues_late_share"], got["loans_closed_on_time"]) == (0, 1)
+
+
 def test_days_past_due_are_whole_days() -> None:
     """A due is not late before a whole day has passed, and a day later it is one day late."""
     for late_ms, days in ((1, 0), (DAY_MS - 1, 0), (DAY_MS, 1), (2 * DAY_MS - 1, 1)):
