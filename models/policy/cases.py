@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.policy.documents import Place, suggestion
-from models.policy.errors import PolicyError
 from models.policy.judge import judge
 from models.policy.platform import Platform
 from models.policy.policies import CatalogColumn, Policies, PolicyInfo
@@ -100,6 +99,7 @@ def run_cases(
         if count == 0:
             what = f"the policy does not serve the channel {case.channel}; correct it"
             raise info.text.fault((*place, "channel"), what)
+        _check_reasons(info, (*place, "expect"), case.expect.reasons or ())
         results.append(_result(info, case, verdicts[0], masks[0]))
     return results
 
@@ -183,7 +183,6 @@ def _result(info: PolicyInfo, case: Case, verdict: Any, mask: Array) -> CaseResu
     differences = []
     found: dict[str, object] = {"outcome": outcome}
     if expected.reasons is not None:
-        _check_reasons(info, expected.reasons)
         found["reasons"] = reasons
     if expected.rules is not None:
         found["rules"] = fired
@@ -198,11 +197,11 @@ def _result(info: PolicyInfo, case: Case, verdict: Any, mask: Array) -> CaseResu
     return CaseResult(info.id, case.name, tuple(differences), outcome, reasons, fired)
 
 
-def _check_reasons(info: PolicyInfo, codes: Sequence[str]) -> None:
+def _check_reasons(info: PolicyInfo, place: Place, codes: Sequence[str]) -> None:
     for code in codes:
         if code not in BIT:
-            what = f"a case expects the unknown reason {code}; {suggestion(code, tuple(BIT))}"
-            raise PolicyError(f"{info.file}: {what}")
+            what = f"unknown reason {code}; {suggestion(code, tuple(BIT))}"
+            raise info.text.fault((*place, "reasons"), what)
 
 
 def _shown(value: object) -> str:

@@ -17,6 +17,7 @@ T = TypeVar("T")
 D = TypeVar("D", bound="Document")
 
 Place = tuple[int | str, ...]
+SHOWN_MAX = 10  # names that one sentence lists
 
 
 def _as_tuple(value: object) -> object:
@@ -61,6 +62,12 @@ class Text:
                 return self._lines[place[:end]]
         return 0
 
+    def text_line(self, place: Place) -> int:
+        """Return the line on which a string field's text begins: TOML drops a first newline."""
+        line = self.line(place)
+        opening = self.data.decode().splitlines()[line - 1].rstrip() if line else ""
+        return line + opening.endswith(('"""', "'''"))
+
     def fault(self, place: Place, what: str) -> PolicyError:
         """Make an error that points at a field."""
         return fault(self.path, self.line(place), field_name(place), what)
@@ -80,7 +87,9 @@ def read_document(path: Path, kind: type[D]) -> tuple[D, Text]:
     try:
         return kind.model_validate(text.values), text
     except ValidationError as errors:
-        error = errors.errors()[0]
+        # A field that is misspelt is also missing: name what stands there first.
+        found = errors.errors()
+        error = next((each for each in found if each["type"] == "extra_forbidden"), found[0])
         place = _known_place(error["loc"], text.values)
         raise text.fault(place, _sentence(error, kind)) from None
 
@@ -90,7 +99,10 @@ def suggestion(wrong: str, known: Sequence[str]) -> str:
     near = difflib.get_close_matches(wrong, known, 1)
     if near:
         return f"did you mean {near[0]}?"
-    return f"known are {', '.join(known)}" if known else "none is defined"
+    if not known:
+        return "none is defined"
+    more = f" and {len(known) - SHOWN_MAX} more" if len(known) > SHOWN_MAX else ""
+    return f"known are {', '.join(known[:SHOWN_MAX])}{more}"
 
 
 def _sentence(error: ErrorDetails, kind: type[BaseModel]) -> str:

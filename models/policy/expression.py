@@ -312,10 +312,11 @@ class _Parser:
         return float(column.categories[value])
 
     def _compare(self, left: _Operand, op: Op, right: _Operand, at: int) -> Node:
-        if left.column is None or left.value != 1.0:
-            left, op, right = right, _FLIPPED[op], left
-        if left.column is None:
+        if left.column is None and right.column is None:
             self._fail(left.at, "a comparison needs a column on one side")
+        if left.column is None or (left.value != 1.0 and right.column is not None):
+            left, op, right = right, _FLIPPED[op], left
+        assert left.column is not None
         if left.value != 1.0:
             self._fail(left.at, "a factor may stand on one side only; divide both sides by it")
         is_category = left.column.categories is not None

@@ -377,14 +377,9 @@ def parse_rule(
         for name in hidden:
             if what.startswith(f"unknown column {name};"):
                 what = f"column {name} may not be read by this institution; use another"
-        first = text.line(place)
-        line = first + error.line - 1 if first else 0
-        where = (
-            f"column {error.column}"
-            if error.line == 1
-            else f"line {error.line}, column {error.column}"
-        )
-        raise fault(text.path, line, ".".join(map(str, place[-1:])), f"{where}: {what}") from None
+        line = text.text_line(place) + error.line - 1
+        field = str(place[-1])
+        raise fault(text.path, line, field, f"column {error.column}: {what}") from None
     if stack_depth(compile_node(node, Predicates())) > t.STACK_MAX:
         raise text.fault(place, "is too deep; split the rule")
     return node

@@ -87,42 +87,34 @@ def holds(node: Node, request: Request) -> bool:
     raise AssertionError(node)
 
 
-def decide(
-    section: SectionPlan,
-    side: int,
-    ceilings: list[CeilingPlan],
-    request: Request,
-) -> dict[str, Any]:
-    """Return one verdict as a dict of names."""
-    reasons = set(request.preset)
-    codes = [reason.code for reason in REASONS]
-    fired = [number for number, rule in enumerate(section.rules) if holds(rule.node, request)]
-    reasons |= {codes[section.rules[number].reason] for number in fired}
-    pd = request.pd.get(section.model, -1) if section.model >= 0 else -1
-    band = None
+def find_band(section: SectionPlan, pd: int) -> int | None:
+    """Return the first band that reaches up to `pd`."""
     if section.model < 0:
-        band = 0
-    elif pd < 0:
-        reasons.add("score_missing")
-    else:
-        if pd > section.cut_off_pd_ppm:
-            reasons.add("score_above_cut_off")
-        holding = [n for n, each in enumerate(section.bands) if pd <= each.pd_ppm_max]
-        band = holding[0] if holding else None
+        return 0
+    holding = [n for n, each in enumerate(section.bands) if 0 <= pd <= each.pd_ppm_max]
+    return holding[0] if holding else None
 
-    rate = apr = 0
+
+def price(
+    section: SectionPlan, band: int | None, ceiling: int | None, request: Request, reasons: set[str]
+) -> tuple[int, int]:
+    """Return rate and yearly cost; add why the price cannot be offered."""
     if request.tenor_days not in section.tenors_days:
         reasons.add("tenor_not_offered")
-    elif band is not None:
-        row = section.bands[band]
-        rate = row.rate_bps
-        apr = apr_bps(section.method, request.tenor_days, row.rate_bps, row.fee_bps)
-        if request.tenor_days > row.tenor_days_max:
-            reasons.add("tenor_above_band")
-        in_force = [c for c in ceilings if c.side == side and c.from_at <= request.at]
-        if in_force and apr > max(in_force, key=lambda c: c.from_at).apr_bps:
-            reasons.add("apr_above_ceiling")
+        return 0, 0
+    if band is None:
+        return 0, 0
+    row = section.bands[band]
+    apr = apr_bps(section.method, request.tenor_days, row.rate_bps, row.fee_bps)
+    if request.tenor_days > row.tenor_days_max:
+        reasons.add("tenor_above_band")
+    if ceiling is not None and apr > ceiling:
+        reasons.add("apr_above_ceiling")
+    return row.rate_bps, apr
 
+
+def size(section: SectionPlan, band: int | None, request: Request, reasons: set[str]) -> int:
+    """Return the amount; add why it cannot be offered."""
     amount = request.amount_cents
     if amount < section.amount_cents_min:
         reasons.add("amount_below_min")
@@ -134,25 +126,43 @@ def decide(
         amount = request.available
         if not section.partial or amount < section.amount_cents_min:
             reasons.add("line_exceeded")
-    if band is not None:
-        limit: int | None = section.bands[band].limit_cents
-        share = section.bands[band].limit_income_bps
-        if share >= 0:
-            basis = request.features.get(section.basis, math.nan)
-            if math.isnan(basis):
-                limit = None
-            else:
-                whole = int(min(max(basis, 0), AMOUNT_CENTS_MAX))
-                limit = min(section.bands[band].limit_cents, whole * share // 10_000)
-        if limit is None:
+    if band is None:
+        return amount
+    limit = section.bands[band].limit_cents
+    share = section.bands[band].limit_income_bps
+    if share >= 0:
+        basis = request.features.get(section.basis, math.nan)
+        if math.isnan(basis):
             reasons.add("limit_basis_missing")
-        elif limit < section.amount_cents_min:
-            reasons.add("limit_below_min")
-        elif amount > limit:
-            amount = limit
-            if not section.partial:
-                reasons.add("amount_above_limit")
+            return amount
+        limit = min(limit, int(min(max(basis, 0), AMOUNT_CENTS_MAX)) * share // 10_000)
+    if limit < section.amount_cents_min:
+        reasons.add("limit_below_min")
+    elif amount > limit:
+        amount = limit
+        if not section.partial:
+            reasons.add("amount_above_limit")
+    return amount
 
+
+def decide(
+    section: SectionPlan, side: int, ceilings: list[CeilingPlan], request: Request
+) -> dict[str, Any]:
+    """Return one verdict as a dict of names."""
+    reasons = set(request.preset)
+    codes = [reason.code for reason in REASONS]
+    fired = [number for number, rule in enumerate(section.rules) if holds(rule.node, request)]
+    reasons |= {codes[section.rules[number].reason] for number in fired}
+    pd = request.pd.get(section.model, -1) if section.model >= 0 else -1
+    if section.model >= 0 and pd < 0:
+        reasons.add("score_missing")
+    if pd > section.cut_off_pd_ppm:
+        reasons.add("score_above_cut_off")
+    in_force = [c for c in ceilings if c.side == side and c.from_at <= request.at]
+    ceiling = max(in_force, key=lambda c: c.from_at).apr_bps if in_force else None
+    band = find_band(section, pd)
+    rate, apr = price(section, band, ceiling, request, reasons)
+    amount = size(section, band, request, reasons)
     first = next((reason for reason in REASONS if reason.code in reasons), None)
     approved = first is None
     row = section.bands[band or 0]

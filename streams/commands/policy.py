@@ -1,0 +1,96 @@
+"""`dipper policy check`: load a deployment's policies and run the cases that they carry."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from streams.errors import DipperError
+
+EXIT_CASES_FAIL = 1
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group."""
+    group = typer.Typer(rich_markup_mode=None, help="Look after policies.", no_args_is_help=True)
+
+    @group.callback()
+    def _root() -> None:
+        """Look after policies."""
+
+    group.command(epilog="Example: dipper policy check examples/policies")(check)
+    app.add_typer(group, name="policy")
+
+
+def check(
+    path: Annotated[
+        Path, typer.Argument(help="Folder of a deployment, of an institution, or one of its files.")
+    ],
+) -> None:
+    """Load all policies, run the cases of those under PATH, print how each came out.
+
+    Exit code 1 where a case fails, 2 where a file is wrong.
+    """
+    from features.catalog import load_catalog
+    from features.errors import CatalogError
+    from models.artifact import load_models
+    from models.errors import ModelError
+    from models.policy.cases import CaseResult, run_cases
+    from models.policy.errors import PolicyError
+    from models.policy.loader import catalog_columns, read_policies
+    from models.policy.platform import load_institutions, load_platform
+
+    folder = config_folder(path)
+    results: list[tuple[str, str, list[CaseResult]]] = []
+    try:
+        catalog_path = folder / "catalog.toml"
+        catalog = load_catalog(catalog_path if catalog_path.exists() else None)
+        _, infos = load_models(model_folders(folder), catalog.columns, catalog.definition_hashes)
+        models = {info.name: row for row, info in enumerate(infos)}
+        columns = catalog_columns(catalog)
+        platform = load_platform(folder)
+        institutions = load_institutions(folder, platform)
+        policies = read_policies(folder, platform, institutions, columns, models)
+        for row, policy in enumerate(policies.infos):
+            if concerns(path, policy.file):
+                cases = run_cases(policies, row, platform, columns, models)
+                results.append((policy.id, policy.sha256, cases))
+    except (PolicyError, CatalogError, ModelError) as error:
+        raise DipperError(str(error)) from error
+    if not results:
+        raise DipperError(f"{path}: no policy stands there; name a folder or file of one")
+    failed = 0
+    for id, sha256, cases in results:
+        typer.echo(f"{id}  sha256 {sha256[:16]}  {len(cases)} cases")
+        for case in cases:
+            failed += bool(case.differences)
+            told = "; ".join(case.differences) or ", ".join((case.outcome, *case.reasons))
+            typer.echo(f"  {'FAIL' if case.differences else 'ok  '}  {case.case}: {told}")
+    total = sum(len(cases) for _, _, cases in results)
+    typer.echo(f"{len(results)} policies, {total} cases, {failed} failed")
+    if failed:
+        raise typer.Exit(EXIT_CASES_FAIL)
+
+
+def config_folder(path: Path) -> Path:
+    """Return the folder with `platform.toml` that `path` is or stands in."""
+    if not path.exists():
+        raise DipperError(f"{path}: no such file or folder; name a deployment's folder")
+    for folder in (path, *path.resolve().parents):
+        if (folder / "platform.toml").is_file():
+            return folder
+    raise DipperError(f"{path}: no platform.toml here or above; name a deployment's folder")
+
+
+def model_folders(folder: Path) -> list[Path]:
+    """Return the folders of a deployment's models, by name."""
+    root = folder / "models"
+    return sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+
+
+def concerns(path: Path, policy_file: Path) -> bool:
+    """Return whether a policy is what was named: it, a folder around it, a file beside it."""
+    named, file = path.resolve(), policy_file.resolve()
+    if named == file or named in file.parents:
+        return True
+    return named.is_file() and named.suffix != ".toml" and named.parent == file.parent
