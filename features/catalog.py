@@ -31,6 +31,7 @@ from features.definitions import (
 from features.errors import CatalogError
 from features.tables import AGGREGATES, FACTS, CatalogTables, make_tables
 from streams.limits import ATTRIBUTES_MAX, DAY_MS, KINDS_MAX, SIGNALS_MAX
+from streams.schema import FLOAT_FIELDS, INT_FIELDS, SPAN_FIELDS
 
 HOUR_MS = 3_600_000
 
@@ -303,6 +304,7 @@ def make_catalog(
         *added,
     )
     _check_names(kinds, attributes, signals, features, where)
+    _check_attributes(attributes, where)
     hashes: dict[str, str] = {}
     by_name = {attribute.name: attribute for attribute in attributes}
     by_column = {signal.column: signal for signal in signals}
@@ -371,6 +373,15 @@ def _check_names(
         twice = [name for name, count in Counter(names).items() if count > 1]
         if twice:
             raise CatalogError(f"{where}: {what} name {twice[0]} twice; rename one of them")
+
+
+def _check_attributes(attributes: tuple[Attribute, ...], where: str) -> None:
+    for attribute in attributes:
+        if attribute.name in SPAN_FIELDS + INT_FIELDS + FLOAT_FIELDS:
+            raise CatalogError(
+                f"{where}: attribute {attribute.name} bears the name of a field of events"
+                "; choose another"
+            )
 
 
 def _check_feature(

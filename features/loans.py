@@ -70,9 +70,7 @@ def _add_loan(loans: Array, dues: Array, row: int, as_of: int, sums: Array) -> N
     disbursed_at = loans[row]["disbursed_at"]
     lost = state == _WRITTEN_OFF and closed_at < as_of
     closed = state == _CLOSED and closed_at < as_of
-    worst_days = _add_dues(
-        dues, loans[row]["first_due"], closed_at if closed else as_of, closed, sums
-    )
+    worst_days = _add_dues(dues, loans[row]["first_due"], closed_at if closed else 0, as_of, sums)
     if sums[_DISBURSED] == 0 or disbursed_at > sums[_LAST_AT]:
         sums[_LAST_AT] = disbursed_at
         sums[_LAST_PRINCIPAL] = loans[row]["principal_cents"]
@@ -91,18 +89,18 @@ def _add_loan(loans: Array, dues: Array, row: int, as_of: int, sums: Array) -> N
 
 
 @kernel
-def _add_dues(dues: Array, first_due: int, until: int, closed: bool, sums: Array) -> int:
-    """Add the dues of one loan that are past, or paid, at `until`; return its worst days past due.
+def _add_dues(dues: Array, first_due: int, closed_at: int, as_of: int, sums: Array) -> int:
+    """Add the dues of one loan that are past, or paid, at `as_of`; return its worst days past due.
 
     Days past due are whole days, rounded down; a due is late from its first whole day on. The close
-    of a loan (`until`) ends the lateness of what it left unpaid.
+    of a loan (`closed_at`, 0: not closed by then) ends the lateness of what it left unpaid.
     """
+    until = closed_at or as_of
     worst_days = 0
     row = first_due
     while row >= 0:
         due_at, covered_at = dues[row]["due_at"], dues[row]["covered_at"]
-        # The last payment and the close often bear the same time: what it covers was paid.
-        paid = 0 < covered_at and (covered_at < until or (closed and covered_at == until))
+        paid = 0 < covered_at < as_of
         if paid or due_at < until:
             late_ms = (covered_at if paid else until) - due_at
             days = max(late_ms, 0) // DAY_MS
@@ -113,7 +111,7 @@ def _add_dues(dues: Array, first_due: int, until: int, closed: bool, sums: Array
             sums[_RIPE] += 1
             sums[_LATE] += days > 0
             sums[_LATE_MS] += late_ms
-            if not paid and not closed:
+            if not paid and closed_at == 0:
                 sums[_CURRENT_DAYS] = max(sums[_CURRENT_DAYS], days)
                 sums[_OVERDUE] += dues[row]["amount_cents"]
         row = dues[row]["next"]

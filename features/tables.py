@@ -63,8 +63,6 @@ _STARTS = {"request": REQUEST_0, "applicant": APPLICANT_0, "loans": LOANS_0, "li
     CELL_HIGH_LOW, CELL_LOW_LOW, CELL_DISTINCT,
 ) = range(10)  # fmt: skip
 CELL_SIZE = 10
-INT64_MAX = 2**63 - 1
-EMPTY_CELL = (0, 0, INT64_MAX, -1, INT64_MAX, -1, 0, 0, 0, 0)
 
 LOAN_SUMS = 18
 """Running integers over an applicant's loans; their places stand in `features/loans.py`."""
@@ -98,7 +96,6 @@ class CatalogTables(NamedTuple):
         Array  # int32[G, W]: the group's narrowest cell that holds an event of that window, -1
     )
     wider: Array  # int32[C]: the group's next wider cell, -1
-    empty_cell: Array  # int64[CELL_SIZE]
     readings: Array  # READING[...]
     attributes: Array  # int32[1]: how many attributes the catalog declares
     signal_ttl_ms: Array  # int64[signals]
@@ -159,7 +156,6 @@ def make_tables(
         groups=_group_rows(plan.groups, features),
         group_cell=_narrowest(plan),
         wider=_wider(plan),
-        empty_cell=np.array(EMPTY_CELL, np.int64),
         readings=np.array(readings, READING),
         attributes=np.array([len(attributes)], np.int32),
         signal_ttl_ms=np.array([signal.ttl_ms for signal in signals], np.int64),

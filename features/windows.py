@@ -40,6 +40,7 @@ from streams.compile import kernel
 from streams.limits import DAY_MS
 
 _NAN = math.nan
+_INT64_MAX = 2**63 - 1
 _KIND_BITS = np.uint64(8)  # of an entry's tag; the rest is its counterparty
 _KIND_MASK = np.uint64(0xFF)
 _SEEN_SLOTS_MIN = 64
@@ -67,9 +68,7 @@ def walk(
     skipped.
     """
     cells = scratch.cells
-    for cell in range(cells.shape[0]):
-        for k in range(CELL_SIZE):
-            cells[cell, k] = catalog.empty_cell[k]
+    _clear(cells)
     scratch.generation[0] += 1
     seen_mask = _SEEN_SLOTS_MIN
     while seen_mask < 2 * events:
@@ -102,6 +101,18 @@ def walk(
                     )
         page = pages[page]["next"]
     _merge(catalog.wider, cells)
+
+
+@kernel
+def _clear(cells: Array) -> None:
+    """Empty every cell: nothing counted, and bounds that the first event replaces."""
+    for cell in range(cells.shape[0]):
+        for k in range(CELL_SIZE):
+            cells[cell, k] = 0
+        cells[cell, CELL_MIN] = _INT64_MAX
+        cells[cell, CELL_MAX] = -1
+        cells[cell, CELL_FIRST_AT] = _INT64_MAX
+        cells[cell, CELL_LAST_AT] = -1
 
 
 @kernel

@@ -50,13 +50,13 @@ def window_value(feature: Feature, events: Sequence[Event], as_of: int) -> float
 
 
 def _lateness(loan: Loan, due: Due, as_of: int) -> tuple[int, bool] | None:
-    """Return how late a due was at `as_of`, in ms (negative: early), and whether it was paid by
-    then.
+    """Return how late a due was at `as_of`, in ms (negative: early), and whether it was paid.
+
+    None: it was neither past nor paid, or the loan was closed before it was due.
     """
-    closed = _ended(loan, LoanState.CLOSED, as_of)
-    end = loan.closed_at if closed else as_of
-    if 0 < due.covered_at < end or (closed and due.covered_at == end):
+    if 0 < due.covered_at < as_of:
         return due.covered_at - due.due_at, True
+    end = loan.closed_at if _ended(loan, LoanState.CLOSED, as_of) else as_of
     if due.due_at < end:
         return end - due.due_at, False
     return None

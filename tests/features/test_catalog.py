@@ -249,6 +249,10 @@ _ROW = '[[features]]\nname = "x"\nunit = "u"\n'
             "FILE, line 1: attributes row 1 (a), row: Value error, a number has no values",
         ),
         (
+            '[[attributes]]\nname = "bank_account"\nunit = "u"\n',
+            "FILE: attribute bank_account bears the name of a field of events",
+        ),
+        (
             "".join(
                 f'[[signals]]\nsource = "s"\nname = "n{k}"\nttl_days = 1\n'
                 for k in range(SIGNALS_MAX)

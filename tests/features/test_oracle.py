@@ -196,9 +196,9 @@ _LOAN_SQL = f"""
     WITH dues AS (
         SELECT r.customerid,
             l.opened, l.closed, l.due, r.asked,
-            least(CASE WHEN l.repaid < r.asked THEN l.repaid END, l.closed, r.asked) - l.due
+            CASE WHEN l.repaid < r.asked THEN l.repaid ELSE least(l.closed, r.asked) END - l.due
               AS late_ms,
-            l.due < least(r.asked, l.closed) OR l.repaid < least(r.asked, l.closed) AS ripe
+            l.repaid < r.asked OR l.due < least(l.closed, r.asked) AS ripe
         FROM requests r LEFT JOIN loans l
           ON l.customerid = r.customerid AND l.opened < r.asked
     )
