@@ -153,6 +153,37 @@ def mask_nan_left(
 
 
 @kernel
+def mask_category(
+    models: ModelTables,
+    first: int,
+    stop: int,
+    vectors: NDArray[np.float64],
+    n_rows: int,
+    live: NDArray[np.uint64],
+) -> None:
+    """Do as `mask_nan_right` for splits on categories: `category_goes_left` without branches."""
+    for k in range(first, stop):
+        right = models.nodes[k]["mask"]
+        column = np.uint64(models.nodes[k]["column"])
+        category = models.nodes[k]["category"]
+        start = models.category_start[category]
+        words = models.category_start[category + 1] - start
+        if words == 0:  # no category goes left, and there is no word to look at
+            for row in range(n_rows):
+                live[row] &= right
+            continue
+        end = words * 32.0
+        for row in range(n_rows):
+            i = np.uint64(row)
+            value = vectors[column, i]
+            known = -1.0 < value < end
+            code = np.int64(value if known else 0.0)
+            word = np.uint64(models.category_words[np.uint64(start + (code >> 5))])
+            in_set = known and (word >> np.uint64(code & 31)) & _ONE == _ONE
+            live[i] &= _ALL if in_set else right
+
+
+@kernel
 def mask_tree(
     models: ModelTables,
     tree: int,
@@ -171,8 +202,9 @@ def mask_tree(
     starts = models.tree_nodes[tree]
     mask_nan_right(models, starts[SPLIT_NAN_RIGHT], starts[SPLIT_NAN_LEFT], vectors, whole, live)
     mask_nan_left(models, starts[SPLIT_NAN_LEFT], starts[SPLIT_ZERO_RIGHT], vectors, whole, live)
-    # The rarer kinds by the general test: not worth loops of their own.
-    for k in range(starts[SPLIT_ZERO_RIGHT], starts[SPLIT_KINDS]):
+    mask_category(models, starts[SPLIT_CATEGORY], starts[SPLIT_KINDS], vectors, n_rows, live)
+    # Zero as missing is rare: by the general test, without a loop of its own.
+    for k in range(starts[SPLIT_ZERO_RIGHT], starts[SPLIT_CATEGORY]):
         for row in range(n_rows):
             if not goes_left(models, k, vectors[models.nodes[k]["column"], row]):
                 live[row] &= models.nodes[k]["mask"]

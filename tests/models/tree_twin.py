@@ -21,6 +21,10 @@ EDGES = [
 _LIMITS = [edge for edge in EDGES if math.isfinite(edge)]
 values = st.one_of(st.sampled_from(EDGES), st.floats(width=64))
 
+# LightGBM's decision_type: 1 categorical, 2 default left, 4 zero is missing, 8 NaN is missing.
+ALL_KINDS = [0, 2, 4, 6, 8, 10, 1, 9]
+PLAIN_KINDS = [0, 2, 8, 10]
+
 
 def is_zero(value: float) -> bool:
     """LightGBM's zero: within a float32 1e-35."""
@@ -62,7 +66,7 @@ def twin_raw(model: TextModel, row: list[float]) -> float:
     return total
 
 
-def random_tree(rng: np.random.Generator, leaves: int) -> TextTree:
+def random_tree(rng: np.random.Generator, leaves: int, kinds: Sequence[int]) -> TextTree:
     """Grow a tree by splitting random leaves, numbered as LightGBM numbers nodes and leaves."""
     left, right, decisions, limits = [], [], [], []
     boundaries, words = [0], list[int]()
@@ -76,13 +80,12 @@ def random_tree(rng: np.random.Generator, leaves: int) -> TextTree:
         right.append(~(node + 1))
         parent_of_leaf[leaf] = (left, node)
         parent_of_leaf.append((right, node))
-        if rng.random() < 0.25:
-            decisions.append(1 + 4 * int(rng.choice([0, 2])))
+        decisions.append(int(rng.choice(kinds)))
+        if decisions[-1] & 1:
             limits.append(float(len(boundaries) - 1))
             words.extend(int(word) for word in rng.integers(2**32, size=rng.integers(1, 4)))
             boundaries.append(len(words))
         else:
-            decisions.append(2 * int(rng.integers(2)) + 4 * int(rng.integers(3)))
             limits.append(float(rng.choice(_LIMITS)) if rng.random() < 0.7 else float(rng.normal()))
     return TextTree(
         num_leaves=leaves,
@@ -97,11 +100,11 @@ def random_tree(rng: np.random.Generator, leaves: int) -> TextTree:
     )
 
 
-def random_model(seed: int, leaf_counts: list[int]) -> TextModel:
-    """Return a model with one tree for each of `leaf_counts`."""
+def random_model(seed: int, leaf_counts: list[int], kinds: Sequence[int] = ALL_KINDS) -> TextModel:
+    """Return a model of a tree for each of `leaf_counts`, with splits of these decision types."""
     rng = np.random.default_rng(seed)
     names = [f"feature_{index}" for index in range(FEATURES)]
-    return TextModel(names, "binary", [random_tree(rng, leaves) for leaves in leaf_counts])
+    return TextModel(names, "binary", [random_tree(rng, leaves, kinds) for leaves in leaf_counts])
 
 
 def render(model: TextModel) -> str:
