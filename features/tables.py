@@ -70,6 +70,8 @@ LOAN_SUMS = 18
 SEEN_SLOTS = 2 * APPLICANT_EVENTS_MAX
 """Slots of the set of counterparties: at most half full with one applicant's longest history."""
 
+SEEN_GENERATION, SEEN_COUNTERPARTY, SEEN_CELL = range(3)
+
 # One fact that is read off a cell when the walk is done.
 READING = np.dtype([("cell", "i4"), ("aggregate", "i4")], align=True)
 # One column: a fact, or (fact -1) the ratio of two earlier columns.
@@ -110,9 +112,9 @@ class FeatureScratch(NamedTuple):
     generation: (
         Array  # int64[1]: of the walk under way; slots of the set with an older one are empty
     )
-    seen_generation: Array  # int64[SEEN_SLOTS]
-    seen_counterparty: Array  # int64[SEEN_SLOTS]
-    seen_cell: Array  # int32[SEEN_SLOTS, distinct groups]: narrowest cell it was seen in, -1 none
+    # int64[SEEN_SLOTS, SEEN_CELL + distinct groups], together since each slot is a cache miss:
+    # generation, counterparty, then for each distinct group the narrowest cell it was seen in.
+    seen: Array
 
 
 def make_tables(
@@ -172,9 +174,7 @@ def make_scratch(tables: CatalogTables) -> FeatureScratch:
         np.zeros(LOAN_SUMS, np.int64),
         np.zeros((len(tables.wider), CELL_SIZE), np.int64),
         np.zeros(1, np.int64),
-        np.zeros(SEEN_SLOTS, np.int64),
-        np.zeros(SEEN_SLOTS, np.int64),
-        np.zeros((SEEN_SLOTS, distinct), np.int32),
+        np.zeros((SEEN_SLOTS, SEEN_CELL + distinct), np.int64),
     )
 
 

@@ -30,6 +30,9 @@ from features.tables import (
     MAX,
     MEAN,
     MIN,
+    SEEN_CELL,
+    SEEN_COUNTERPARTY,
+    SEEN_GENERATION,
     SEEN_SLOTS,
     SUM,
     CatalogTables,
@@ -165,23 +168,24 @@ def _see(
     older generation are empty. The counterparty is a keyed hash already, so its low bits spread it.
     """
     generation = scratch.generation[0]
+    seen = scratch.seen
     slot = counterparty & seen_mask
-    while scratch.seen_generation[slot] == generation:
-        if scratch.seen_counterparty[slot] == counterparty:
+    while seen[slot, SEEN_GENERATION] == generation:
+        if seen[slot, SEEN_COUNTERPARTY] == counterparty:
             break
         slot = (slot + 1) & seen_mask
-    if scratch.seen_generation[slot] != generation:
-        scratch.seen_generation[slot] = generation
-        scratch.seen_counterparty[slot] = counterparty
-        for k in range(scratch.seen_cell.shape[1]):
-            scratch.seen_cell[slot, k] = -1
-    before = scratch.seen_cell[slot, distinct]
+    if seen[slot, SEEN_GENERATION] != generation:
+        seen[slot, SEEN_GENERATION] = generation
+        seen[slot, SEEN_COUNTERPARTY] = counterparty
+        for k in range(SEEN_CELL, seen.shape[1]):
+            seen[slot, k] = -1
+    before = seen[slot, SEEN_CELL + distinct]
     if before >= 0 and before <= cell:
         return
     if before >= 0:
         scratch.cells[before, CELL_DISTINCT] -= 1
     scratch.cells[cell, CELL_DISTINCT] += 1
-    scratch.seen_cell[slot, distinct] = cell
+    seen[slot, SEEN_CELL + distinct] = cell
 
 
 @kernel
