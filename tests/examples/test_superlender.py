@@ -159,7 +159,7 @@ def test_config_loads() -> None:
     platform = load_platform(CONFIG)
     institutions = load_institutions(CONFIG, platform)
     columns = catalog_columns(load_catalog(CONFIG / "catalog.toml"))
-    policies = load_policies(platform, institutions, columns, {"consumer": 0})
+    policies = load_policies(CONFIG, platform, institutions, columns, {"consumer": 0})
     assert [info.id for info in policies.infos] == [
         f"{lender}/{convert.PRODUCT}" for lender in ("dawn", "meadow", "north")
     ]
