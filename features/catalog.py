@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
-import polars as pl
 
 from features.additions import Additions, read_additions
 from features.definitions import (
@@ -327,30 +326,6 @@ def make_catalog(
         sha256=hashlib.sha256(orjson.dumps(whole)).hexdigest(),
         tables=make_tables(features, kinds, attributes, signals),
     )
-
-
-def describe(catalog: Catalog) -> pl.DataFrame:
-    """Return the catalog as a frame, one row a column of the vector, in order."""
-    rows = [
-        {
-            "column": column,
-            "name": feature.name,
-            "unit": feature.unit,
-            "source": feature.source,
-            "aggregate": feature.aggregate,
-            "kinds": ", ".join(feature.kinds),
-            "window_days": feature.window_ms / DAY_MS if feature.window_ms else None,
-            "numerator": feature.numerator,
-            "denominator": feature.denominator,
-            "missing": feature.missing,
-            "monotone": feature.monotone,
-            "owner": feature.owner,
-            "readers": ", ".join(feature.readers),
-            "definition_hash": catalog.definition_hashes[feature.name],
-        }
-        for column, feature in enumerate(catalog.features)
-    ]
-    return pl.DataFrame(rows, schema_overrides={"window_days": pl.Float64})
 
 
 def _check_names(

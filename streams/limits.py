@@ -1,6 +1,6 @@
-"""Every capacity with its reason.
+"""Every capacity with its reason. Fixed ones shape record layouts; `Limits` holds what a deployment
+may size.
 
-Fixed ones shape record layouts; `Limits` holds what a deployment may size.
 Relations between them are asserted at import and when a `Limits` is made, so that no kernel has to
 check them.
 """
@@ -17,8 +17,9 @@ RECENT_IDS = 16  # ids of activity and signals kept per applicant against repeat
 PAGE_EVENTS = 16  # events a page: two pages hold the 20 recent events of a usual applicant
 APPLICANT_EVENTS_MAX = 65_536  # one real firm has 44,863 invoices
 BLOCK = 128  # rows scored together: 128 float64 are 16 cache lines a feature
-# reason codes on a decision (Regulation B, 12 CFR 1002.9(b)(2), comment 1: four at most)
-REASONS_MAX = 4
+REASONS_MAX = (
+    4  # reason codes on a decision (Regulation B, 12 CFR 1002.9(b)(2), comment 1: four at most)
+)
 REASON_CODES_MAX = 64  # one bit each in a 64-bit mask
 LOAN_DUES_MAX = 480  # instalments of one loan: 40 years of months
 
@@ -26,19 +27,22 @@ LOAN_DUES_MAX = 480  # instalments of one loan: 40 years of months
 SECOND_MS = 1_000
 DAY_MS = 86_400_000
 AHEAD_MS_MAX = 5 * 60 * SECOND_MS  # an event further ahead of partition time is a dead letter
-# L: a request further behind partition time is too old; ids are kept as long
-LATE_MS_MAX = 7 * DAY_MS
+LATE_MS_MAX = (
+    7 * DAY_MS
+)  # L: a request further behind partition time is too old; ids are kept as long
 CLOSED_LOAN_MS = 730 * DAY_MS  # a closed loan still counts in features for two years
 IDLE_MS = 730 * DAY_MS  # an applicant with nothing open retires after two years without an event
 
 # --- amounts --------------------------------------------------------------------------------------
-# a million million of currency: the sum of a full history still fits int64
-AMOUNT_CENTS_MAX = 10**14
+AMOUNT_CENTS_MAX = (
+    10**14
+)  # a million million of currency: the sum of a full history still fits int64
 PPM = 1_000_000
 BPS = 10_000
 
-# a record of over two megabytes is still read, refused and kept as dead letter
-RECORD_BYTES_MAX = 2_500_000
+RECORD_BYTES_MAX = (
+    2_500_000  # a record of over two megabytes is still read, refused and kept as dead letter
+)
 
 assert APPLICANT_EVENTS_MAX % PAGE_EVENTS == 0
 assert APPLICANT_EVENTS_MAX * AMOUNT_CENTS_MAX < 2**63
@@ -60,7 +64,7 @@ class Limits(NamedTuple):
     dues: int = 524_288
     offers: int = 131_072
     timers: int = 524_288
-    expiries_per_event: int = 64
+    expiries_per_tick: int = 4_096
     sweep_rows_per_tick: int = 1_024
 
     def check(self) -> "Limits":
@@ -72,6 +76,7 @@ class Limits(NamedTuple):
         assert self.batch_bytes >= 2 * RECORD_BYTES_MAX, (
             "a batch must hold its largest record twice"
         )
-        assert self.timers >= 2 * self.offers, "each offer has up to two timers"
+        assert self.timers >= 4 * self.offers, "an offer leaves up to four timers behind"
+        assert self.expiries_per_tick <= self.out_rows // 2
         assert self.out_rows >= self.batch_rows
         return self

@@ -1,4 +1,5 @@
-"""Every code and every record layout, once: on the wire, in memory, on the way out.
+"""Every code and every record layout, once: events on the wire, rows in memory, records on the way
+out.
 
 Layouts are NumPy structured dtypes, aligned, so that kernels, snapshots, tests and notebooks read
 the same bytes. Units stand last in a name; times are epoch milliseconds, money is int64 minor
@@ -42,9 +43,8 @@ class LoanStep(IntEnum):
 
 
 class Refusal(IntEnum):
-    """Why a record is not admitted, in order of precedence.
-
-    DUPLICATE is only counted; all others are dead letters.
+    """Why a record is not admitted, in order of precedence. DUPLICATE is only counted; others are
+    dead letters.
     """
 
     NONE = 0
@@ -58,8 +58,9 @@ class Refusal(IntEnum):
     UNKNOWN_TYPE = 7
     UNKNOWN_PRODUCT = 8
     UNKNOWN_CHANNEL = 9
-    # an activity kind, signal, loan step, institution or cap that no catalog declares
-    UNKNOWN_KIND = 10
+    UNKNOWN_KIND = (
+        10  # an activity kind, signal, loan step, institution or cap that no catalog declares
+    )
     # admit
     NO_KEY = 11
     KEY_MISMATCH = 12  # the record's key is not the event's applicant
@@ -131,6 +132,19 @@ class Cap(IntEnum):
     COMMITMENT = 1  # limits of open lines
 
 
+class OfferEvent(IntEnum):
+    """What may happen to an offer; with OfferState the axes of the table in
+    `streams/funding/life.py`.
+    """
+
+    ACCEPT = 0
+    CANCEL = 1
+    EXPIRE = 2
+    DISBURSE = 3
+    FAIL = 4
+    REPAY = 5
+
+
 class FundingMove(IntEnum):
     """What moved on a lease; the names on `dipper.funding` are these in lower case with dashes."""
 
@@ -153,6 +167,12 @@ class Lane(IntEnum):
 
 
 CAPS = len(Cap)
+
+
+def _fields(kind: str, names: str) -> list[tuple[str, str]]:
+    """Return neighbours of one type, for a layout."""
+    return [(name, kind) for name in names.split()]
+
 
 # --- fields on the wire: name -> slot -------------------------------------------------------------
 # A span is (start, length) into the batch buffer; ints and floats are values. Attributes follow
@@ -222,38 +242,23 @@ SYMBOL = np.dtype(
 # 0 or -1.
 EVENT = np.dtype(
     [
-        ("type", "i4"),
-        ("refusal", "i4"),
-        ("position", "i4"),
-        ("lane", "i4"),
-        ("signature_ok", "i4"),
-        ("applicant_start", "i4"),
-        ("applicant_len", "i4"),
-        ("id_start", "i4"),
-        ("id_len", "i4"),
-        ("product", "i4"),
-        ("channel", "i4"),
-        ("kind", "i4"),
-        ("signal", "i4"),
-        ("status", "i4"),
-        ("step", "i4"),
+        *_fields(
+            "i4",
+            "type refusal position lane signature_ok applicant_start applicant_len id_start "
+            "id_len product channel kind signal status step",
+        ),
         ("issuer", "i4"),  # institution code, -1: another lender
-        ("institution", "i4"),
-        ("cap", "i4"),
-        ("tenor_days", "i4"),
-        ("partition", "i4"),
-        ("seq", "i8"),
-        ("at", "i8"),
-        ("amount_cents", "i8"),
-        ("principal_cents", "i8"),
-        ("interest_cents", "i8"),
-        ("fee_cents", "i8"),
-        ("penalty_cents", "i8"),
-        ("due_at", "i8"),
+        *_fields("i4", "institution cap tenor_days partition"),
+        *_fields(
+            "i8",
+            "seq at amount_cents principal_cents interest_cents fee_cents penalty_cents due_at",
+        ),
         ("value", "f8"),
         ("applicant_hash", "u8"),
-        # SipHash-128 of applicant and id: the decision's id where it is a request
-        ("key_lo", "u8"),
+        (
+            "key_lo",
+            "u8",
+        ),  # SipHash-128 of applicant and id: the decision's id where it is a request
         ("key_hi", "u8"),
         ("reference_lo", "u8"),  # decision or line that it names; 0, 0 where that is no decision id
         ("reference_hi", "u8"),
@@ -279,14 +284,11 @@ PARTITION = np.dtype(
         ("seq", "i8"),  # last accepted control event
         ("wave", "i8"),  # number of the wave under way, marks rows that it has touched
         ("free_applicant", "i4"),  # heads of free lists, chained through `next`
-        ("free_page", "i4"),
-        ("free_line", "i4"),
-        ("free_loan", "i4"),
-        ("free_due", "i4"),
-        ("free_offer", "i4"),
+        *_fields("i4", "free_page free_line free_loan free_due free_offer"),
         ("timers", "i4"),  # how many stand in the heap
         ("sweep_applicant", "i4"),
-        ("sweep_id", "i8"),
+        ("sweep_id", "i4"),
+        ("ids_used", "i4"),
         ("generation", "i8"),  # counts loans, so that a reused row is not taken for its predecessor
         ("funding_seq", "i8"),
     ],
@@ -299,15 +301,11 @@ APPLICANT = np.dtype(
         ("id", "u1", (limits.ID_BYTES_MAX,)),
         ("id_len", "i4"),
         ("next", "i4"),  # free list
-        ("used", "i4"),
-        ("first_page", "i4"),
-        ("last_page", "i4"),
-        ("events", "i4"),
-        ("truncated", "i4"),
-        ("first_line", "i4"),
-        ("first_loan", "i4"),
-        ("open_offers", "i4"),
-        ("recent_next", "i4"),
+        *_fields(
+            "i4",
+            "used first_page last_page events truncated first_line first_loan open_offers "
+            "recent_next",
+        ),
         ("reserved_cents", "i8"),  # live reservations of loans and draws, all institutions
         ("last_at", "i8"),
         ("wave", "i8"),
@@ -351,10 +349,7 @@ LINE = np.dtype(
         ("hi", "u8"),
         ("applicant", "i4"),
         ("next", "i4"),  # of the same applicant, or free list
-        ("state", "i4"),
-        ("institution", "i4"),
-        ("product", "i4"),
-        ("channel", "i4"),
+        *_fields("i4", "state institution product channel"),
         ("limit_cents", "i8"),
         ("available_cents", "i8"),
         ("committed_cents", "i8"),  # taken from the commitment lease, 0 where the policy takes none
@@ -385,8 +380,8 @@ LOAN = np.dtype(
     align=True,
 )
 
-# One instalment. covered_at: when payments reached it, 0 never. Days past due follow from
-# these and a time.
+# One instalment. covered_at: when payments reached it, 0 never. Days past due follow from these and
+# a time.
 DUE = np.dtype(
     [("due_at", "i8"), ("amount_cents", "i8"), ("covered_at", "i8"), ("next", "i4")], align=True
 )
@@ -397,34 +392,36 @@ OFFER = np.dtype(
         ("hi", "u8"),
         ("applicant", "i4"),
         ("next", "i4"),  # free list
-        ("state", "i4"),
-        ("institution", "i4"),
-        ("product", "i4"),
-        ("channel", "i4"),
-        ("policy", "i4"),
+        *_fields("i4", "state institution product channel policy"),
         ("cap", "i4"),  # -1: no reservation (a line that takes no commitment)
         ("line", "i4"),  # row of the line drawn on, -1
         ("is_line", "i4"),
         ("tenor_days", "i4"),
         ("amount_cents", "i8"),
         ("outstanding_cents", "i8"),
-        ("expires_at", "i8"),
+        (
+            "offer_ms",
+            "i8",
+        ),  # how long it stands, and again how long an accepted one waits for its money
+        (
+            "expires_at",
+            "i8",
+        ),  # next thing that happens by itself: expiry, or removal once it has ended
     ],
     align=True,
 )
 
-# Timers: a binary heap by (at, lo); one whose offer has changed state or row does nothing.
+# Timers: a binary heap by (at, lo); a timer whose offer has changed state or row since does
+# nothing.
 TIMER = np.dtype([("at", "i8"), ("lo", "u8"), ("offer", "i4")], align=True)
 
 # granted + overdrawn = free + reserved + drawn + returned, after every event.
 LEASE = np.dtype(
     [
-        ("granted_cents", "i8"),
-        ("free_cents", "i8"),
-        ("reserved_cents", "i8"),
-        ("drawn_cents", "i8"),
-        ("returned_cents", "i8"),
-        ("overdrawn_cents", "i8"),
+        *_fields(
+            "i8",
+            "granted_cents free_cents reserved_cents drawn_cents returned_cents overdrawn_cents",
+        ),
     ],
     align=True,
 )
@@ -436,10 +433,7 @@ VERDICT = np.dtype(
         ("institution", "i4"),
         ("outcome", "i4"),
         ("band", "i4"),  # -1: none
-        ("rate_bps", "i4"),
-        ("apr_bps", "i4"),
-        ("tenor_days", "i4"),
-        ("method", "i4"),
+        *_fields("i4", "rate_bps apr_bps tenor_days method"),
         ("cap", "i4"),  # Cap to reserve from, -1: none
         ("rank", "i4"),  # place among the offers, -1: no offer
         ("reasons", "u8"),
@@ -452,6 +446,39 @@ VERDICT = np.dtype(
     align=True,
 )
 
+# The outcome of one request, as `record` leaves it for `encode`.
+DECISION = np.dtype(
+    [
+        ("lo", "u8"),
+        ("hi", "u8"),
+        ("line_lo", "u8"),  # the line drawn on, 0 where it is none
+        ("line_hi", "u8"),
+        ("outcome", "i4"),
+        ("candidates", "i4"),
+        ("chosen", "i4"),  # index of the verdict that funds it, -1
+        ("nearest", "i4"),  # index of the verdict whose reasons it carries, -1
+        ("reasons", "u8"),
+        ("expires_at", "i8"),
+    ],
+    align=True,
+)
+
+# First part of an evidence record; features, raw scores, PDs, verdicts and rule masks follow
+# (little endian).
+EVIDENCE_HEAD = np.dtype(
+    [
+        ("lo", "u8"),
+        ("hi", "u8"),
+        ("offset", "i8"),
+        ("at", "i8"),
+        ("amount_cents", "i8"),
+        *_fields("i4", "partition type product channel tenor_days outcome candidates chosen"),
+    ],
+    align=True,
+)
+assert EVIDENCE_HEAD.itemsize % 8 == 0
+assert VERDICT.itemsize % 8 == 0
+
 # What the step writes: one row a record. Dead letters point at their input row and carry no bytes.
 OUTPUT = np.dtype(
     [
@@ -459,10 +486,7 @@ OUTPUT = np.dtype(
         ("source", "i4"),  # row of the batch
         ("key_start", "i4"),
         ("key_len", "i4"),  # -1: no key
-        ("value_start", "i4"),
-        ("value_len", "i4"),
-        ("refusal", "i4"),
-        ("position", "i4"),
+        *_fields("i4", "value_start value_len refusal position"),
     ],
     align=True,
 )

@@ -10,7 +10,9 @@ from streams.limits import PAGE_EVENTS, Limits
 
 
 class State(NamedTuple):
-    """All that a partition remembers. Layouts in `streams/schema.py`; slot arrays are twice their rows."""
+    """All that a partition remembers. Layouts in `streams/schema.py`; slot arrays are twice their
+    rows.
+    """
 
     partition: Array  # PARTITION[1]
     counters: Array  # int64[streams.counters.SIZE]

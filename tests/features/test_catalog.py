@@ -10,11 +10,11 @@ from features.catalog import (
     KINDS,
     SIGNALS,
     Catalog,
-    describe,
     load_catalog,
     make_catalog,
 )
 from features.definitions import Feature
+from features.describe import describe
 from features.errors import CatalogError
 from features.tables import AGGREGATES, FACTS
 from streams.limits import DAY_MS, SIGNALS_MAX

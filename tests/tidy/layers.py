@@ -2,12 +2,19 @@
 
 # From what knows nothing to what knows all; a unit imports from its own row or from rows above.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("streams.errors", "streams.topology", "streams.limits", "streams.schema", "streams.compile"),
+    (
+        "streams.errors",
+        "streams.topology",
+        "streams.limits",
+        "streams.schema",
+        "streams.compile",
+        "streams.counters",
+    ),
     ("streams.buffers", "streams.state", "streams.codec"),
     ("features",),
     ("models",),
     ("streams.funding", "streams.admit", "streams.record"),
-    ("streams.step",),
+    ("streams.step", "streams.wave", "streams.core", "streams.deployment"),
     (
         "streams.broker",
         "streams.commit",
@@ -42,6 +49,9 @@ PURE = (
     "streams.admit",
     "streams.record",
     "streams.step",
+    "streams.wave",
+    "streams.core",
+    "streams.counters",
 )
 NOT_PURE = ("models.train",)
 

@@ -1,0 +1,410 @@
+"""Stage 10: decisions, evidence and funding records to bytes, in place.
+
+Decisions and funding records are JSON for any client; evidence is a fixed binary row (little
+endian): EVIDENCE_HEAD, features float64[columns], raw scores float64[models], PDs int64[models] in
+parts per million, VERDICT[policies], rule masks uint64[policies, words]. `streams/evidence.py`
+reads it back as a data frame.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from streams import limits
+from streams.buffers import Array, Out
+from streams.codec.text import (
+    frozen_literals,
+    literal,
+    put_hex,
+    put_int,
+    put_json_text,
+    put_place,
+    put_span,
+)
+from streams.compile import i64, kernel
+from streams.schema import EVIDENCE_HEAD, VERDICT, Cap, EventType, FundingMove, Outcome
+from streams.topology import OUT_DEAD_LETTER, OUT_DECISION, OUT_EVIDENCE, OUT_FUNDING
+
+# The most bytes that one record takes; `step` keeps this much free.
+CANDIDATE_BYTES_MAX = 8 * limits.TOKEN_BYTES_MAX
+DECISION_BYTES_MAX = 2_048 + 12 * limits.ID_BYTES_MAX
+FUNDING_BYTES_MAX = 1_024
+
+_DRAWDOWN = int(EventType.DRAWDOWN)
+_HEAD_WORDS = EVIDENCE_HEAD.itemsize // 8
+
+_ID = literal('{"id":"')
+_APPLICANT = literal('","applicant":"')
+_REQUEST = literal('","request":"')
+_TYPE_APPLICATION = literal('","type":"application","at":')
+_TYPE_DRAWDOWN = literal('","type":"drawdown","at":')
+_PRODUCT = literal(',"product":"')
+_CHANNEL = literal('","channel":"')
+_LINE = literal(',"line":"')
+_OUTCOME = literal('","outcome":"')
+_INSTITUTION = literal('","institution":"')
+_AMOUNT = literal('","amount_cents":')
+_RATE = literal(',"rate_bps":')
+_FEE = literal(',"fee_cents":')
+_APR = literal(',"apr_bps":')
+_TENOR = literal(',"tenor_days":')
+_INSTALMENT = literal(',"instalment_cents":')
+_METHOD = literal(',"method":"')
+_EXPIRES = literal('","expires_at":')
+_REASONS = literal('"reasons":[')
+_CANDIDATES = literal('],"candidates":[')
+_CANDIDATE = literal('{"institution":"')
+_POLICY = literal('","policy":"')
+_PD = literal(',"pd_ppm":')
+_MANIFEST = literal('],"manifest":"')
+_PARTITION = literal('","partition":')
+_OFFSET = literal(',"offset":')
+_QUOTE = literal('"')
+_COMMA = literal(",")
+_QUOTE_COMMA = literal('",')
+_END = literal("}")
+_FUND_TYPE = literal('{"type":"')
+_FUND_CAP = literal('","cap":"')
+_FUND_DECISION = literal('","decision":"')
+_FUND_SEQ = literal('","seq":')
+_FUND_AT = literal(',"at":')
+_FUND_AMOUNT = literal(',"amount_cents":')
+_FUND_FREE = literal(',"free_cents":')
+_FUND_RESERVED = literal(',"reserved_cents":')
+_FUND_DRAWN = literal(',"drawn_cents":')
+_FUND_OVERDRAWN = literal(',"overdrawn_cents":')
+_FUND_PARTITION = literal(',"partition":')
+_OUTCOMES = np.array([literal(code.name.lower()) for code in Outcome], np.int64)
+_MOVES = np.array([literal(m.name.lower().replace("_", "-")) for m in FundingMove], np.int64)
+_CAPS = np.array([literal(cap.name.lower()) for cap in Cap], np.int64)
+_METHODS = np.array([literal("bullet"), literal("equal_instalment")], np.int64)
+_LITERALS = frozen_literals()
+
+
+class Names(NamedTuple):
+    """Names of a deployment as they stand in records: places (start << 16 | length) in `text`."""
+
+    text: Array  # uint8[]
+    institutions: Array  # int64[institutions]
+    products: Array
+    channels: Array
+    reasons: Array  # int64[64], by precedence
+    policies: Array  # first 16 hex digits of each policy's hash
+    manifest: Array  # int64[1]
+
+
+class Stage(NamedTuple):
+    """One evidence record under construction, the same memory seen four ways."""
+
+    bytes: Array  # uint8[]
+    words: Array  # uint64[]
+    floats: Array  # float64[]
+    head: Array  # EVIDENCE_HEAD[1], the first words
+    verdicts: Array  # VERDICT[policies], at their place
+
+
+def make_names(
+    institutions: list[str],
+    products: list[str],
+    channels: list[str],
+    reasons: list[str],
+    policies: list[str],
+    manifest: str,
+) -> Names:
+    """Lay out the names of a deployment for the encoder."""
+    text = bytearray()
+
+    def places(names: list[str]) -> Array:
+        found = []
+        for name in names:
+            found.append(len(text) << 16 | len(name.encode()))
+            text.extend(name.encode())
+        return np.array(found or [0], np.int64)
+
+    columns = [places(n) for n in (institutions, products, channels, reasons, policies, [manifest])]
+    return Names(np.frombuffer(bytes(text), np.uint8).copy(), *columns)
+
+
+def evidence_words(columns: int, models: int, policies: int, mask_words: int) -> int:
+    """Return the length of an evidence record in 8-byte words."""
+    fixed = EVIDENCE_HEAD.itemsize // 8 + columns + 2 * models
+    return fixed + policies * (VERDICT.itemsize // 8 + mask_words)
+
+
+def make_stage(columns: int, models: int, policies: int, mask_words: int) -> Stage:
+    """Take the memory of one evidence record."""
+    words = np.zeros(evidence_words(columns, models, policies, mask_words), np.uint64)
+    head = EVIDENCE_HEAD.itemsize // 8
+    first = head + columns + 2 * models
+    verdicts = words[first : first + policies * (VERDICT.itemsize // 8)]
+    return Stage(
+        words.view(np.uint8),
+        words,
+        words.view(np.float64),
+        words[:head].view(EVIDENCE_HEAD),
+        verdicts.view(VERDICT),
+    )
+
+
+@kernel
+def _finish(
+    out: Out, topic: int, source: int, key_start: int, key_len: int, start: int, end: int
+) -> None:
+    """Close a record: its row, and the bytes it took."""
+    row = out.used[0]
+    out.rows[row].topic = topic
+    out.rows[row].source = source
+    out.rows[row].key_start = key_start
+    out.rows[row].key_len = key_len
+    out.rows[row].value_start = start
+    out.rows[row].value_len = end - start
+    out.rows[row].refusal = 0
+    out.rows[row].position = -1
+    out.used[0] = row + 1
+    out.used[1] = end
+
+
+@kernel
+def put_dead_letter(out: Out, source: int, refusal: int, position: int) -> None:
+    """Write that record `source` of the batch is refused; the door sends its own bytes."""
+    _finish(out, OUT_DEAD_LETTER, source, 0, -1, out.used[1], out.used[1])
+    row = out.used[0] - 1
+    out.rows[row].refusal = refusal
+    out.rows[row].position = position
+
+
+@kernel
+def _put_reasons(data: Array, at: int, names: Names, reasons: int, most: int) -> int:
+    """Write up to `most` reason codes, in precedence, as members of a JSON list."""
+    written = 0
+    for k in range(64):
+        if (reasons >> np.uint64(k)) & np.uint64(1) and written < most:
+            if written:
+                at = put_place(data, at, _LITERALS, _COMMA)
+            at = put_place(data, at, _LITERALS, _QUOTE)
+            at = put_place(data, at, names.text, names.reasons[k])
+            at = put_place(data, at, _LITERALS, _QUOTE)
+            written += 1
+    return at
+
+
+@kernel
+def _put_candidate(data: Array, at: int, names: Names, verdicts: Array, k: int) -> int:
+    """Write one candidate: who, its outcome, its reasons, its PD and what its offer would cost."""
+    at = put_place(data, at, _LITERALS, _CANDIDATE)
+    at = put_place(data, at, names.text, names.institutions[verdicts[k].institution])
+    at = put_place(data, at, _LITERALS, _POLICY)
+    at = put_place(data, at, names.text, names.policies[verdicts[k].policy])
+    at = put_place(data, at, _LITERALS, _OUTCOME)
+    at = put_place(data, at, _LITERALS, _OUTCOMES[verdicts[k].outcome])
+    at = put_place(data, at, _LITERALS, _QUOTE_COMMA)
+    at = put_place(data, at, _LITERALS, _REASONS)
+    at = _put_reasons(data, at, names, verdicts[k].reasons, limits.REASONS_MAX)
+    data[at] = 93
+    at = put_place(data, at + 1, _LITERALS, _PD)
+    at = put_int(data, at, verdicts[k].pd_ppm)
+    at = put_place(data, at, _LITERALS, _APR)
+    at = put_int(data, at, verdicts[k].apr_bps)
+    return put_place(data, at, _LITERALS, _END)
+
+
+@kernel
+def _put_terms(data: Array, at: int, names: Names, verdict: Array, k: int, expires_at: int) -> int:
+    """Write who funds an approved request, and its terms."""
+    at = put_place(data, at, _LITERALS, _INSTITUTION)
+    at = put_place(data, at, names.text, names.institutions[verdict[k].institution])
+    at = put_place(data, at, _LITERALS, _AMOUNT)
+    at = put_int(data, at, verdict[k].amount_cents)
+    at = put_place(data, at, _LITERALS, _RATE)
+    at = put_int(data, at, verdict[k].rate_bps)
+    at = put_place(data, at, _LITERALS, _FEE)
+    at = put_int(data, at, verdict[k].fee_cents)
+    at = put_place(data, at, _LITERALS, _APR)
+    at = put_int(data, at, verdict[k].apr_bps)
+    at = put_place(data, at, _LITERALS, _TENOR)
+    at = put_int(data, at, verdict[k].tenor_days)
+    at = put_place(data, at, _LITERALS, _INSTALMENT)
+    at = put_int(data, at, verdict[k].instalment_cents)
+    at = put_place(data, at, _LITERALS, _METHOD)
+    at = put_place(data, at, _LITERALS, _METHODS[verdict[k].method])
+    at = put_place(data, at, _LITERALS, _EXPIRES)
+    at = put_int(data, at, expires_at)
+    return put_place(data, at, _LITERALS, _COMMA)
+
+
+@kernel
+def _put_request(
+    data: Array, at: int, names: Names, decision: Array, source: Array, events: Array, i: int
+) -> int:
+    """Write which request a decision answers."""
+    at = put_place(data, at, _LITERALS, _ID)
+    at = put_hex(data, at, decision[0].hi)
+    at = put_hex(data, at, decision[0].lo)
+    at = put_place(data, at, _LITERALS, _APPLICANT)
+    at = put_json_text(data, at, source, events[i].applicant_start, events[i].applicant_len)
+    at = put_place(data, at, _LITERALS, _REQUEST)
+    at = put_json_text(data, at, source, events[i].id_start, events[i].id_len)
+    drawdown = events[i].type == _DRAWDOWN
+    at = put_place(data, at, _LITERALS, _TYPE_DRAWDOWN if drawdown else _TYPE_APPLICATION)
+    at = put_int(data, at, events[i].at)
+    if drawdown:
+        at = put_place(data, at, _LITERALS, _LINE)
+        at = put_hex(data, at, decision[0].line_hi)
+        at = put_hex(data, at, decision[0].line_lo)
+    else:
+        at = put_place(data, at, _LITERALS, _PRODUCT)
+        at = put_place(data, at, names.text, names.products[events[i].product])
+        at = put_place(data, at, _LITERALS, _CHANNEL)
+        at = put_place(data, at, names.text, names.channels[events[i].channel])
+    return at
+
+
+@kernel
+def put_decision(
+    out: Out,
+    names: Names,
+    decision: Array,
+    verdicts: Array,
+    source: Array,
+    events: Array,
+    i: int,
+    partition: int,
+    offset: int,
+) -> None:
+    """Write the decision record of request `i`, keyed by applicant. Reads DECISION[1],
+    VERDICT[candidates].
+    """
+    data = out.data
+    key_start = out.used[1]
+    length = i64(events[i].applicant_len)
+    start = put_span(data, key_start, source, events[i].applicant_start, length)
+    at = _put_request(data, start, names, decision, source, events, i)
+    at = put_place(data, at, _LITERALS, _OUTCOME)
+    at = put_place(data, at, _LITERALS, _OUTCOMES[decision[0].outcome])
+    chosen = decision[0].chosen
+    if chosen >= 0:
+        at = _put_terms(data, at, names, verdicts, chosen, decision[0].expires_at)
+    else:
+        at = put_place(data, at, _LITERALS, _QUOTE_COMMA)
+    at = put_place(data, at, _LITERALS, _REASONS)
+    at = _put_reasons(data, at, names, decision[0].reasons, limits.REASONS_MAX)
+    at = put_place(data, at, _LITERALS, _CANDIDATES)
+    for k in range(decision[0].candidates):
+        if k > 0:
+            at = put_place(data, at, _LITERALS, _COMMA)
+        at = _put_candidate(data, at, names, verdicts, k)
+    at = put_place(data, at, _LITERALS, _MANIFEST)
+    at = put_place(data, at, names.text, names.manifest[0])
+    at = put_place(data, at, _LITERALS, _PARTITION)
+    at = put_int(data, at, partition)
+    at = put_place(data, at, _LITERALS, _OFFSET)
+    at = put_int(data, at, offset)
+    at = put_place(data, at, _LITERALS, _END)
+    _finish(out, OUT_DECISION, i, key_start, length, start, at)
+
+
+@kernel
+def put_evidence(
+    out: Out,
+    stage: Stage,
+    decision: Array,
+    rule_masks: Array,
+    vectors: Array,
+    raw: Array,
+    pd_ppm: Array,
+    column: int,
+    source: Array,
+    events: Array,
+    i: int,
+    partition: int,
+    offset: int,
+) -> None:
+    """Write the evidence record of request `i`, keyed by applicant. The verdicts are in `stage`
+    already.
+    """
+    head = stage.head
+    head[0].lo = decision[0].lo
+    head[0].hi = decision[0].hi
+    head[0].offset = offset
+    head[0].at = events[i].at
+    head[0].amount_cents = events[i].amount_cents
+    head[0].partition = partition
+    head[0].type = events[i].type
+    head[0].product = events[i].product
+    head[0].channel = events[i].channel
+    head[0].tenor_days = events[i].tenor_days
+    head[0].outcome = decision[0].outcome
+    head[0].candidates = decision[0].candidates
+    head[0].chosen = decision[0].chosen
+    word = _HEAD_WORDS
+    for k in range(vectors.shape[0]):
+        stage.floats[word + k] = vectors[k, column]
+    word += vectors.shape[0]
+    models = raw.shape[0]
+    for k in range(models):
+        stage.floats[word + k] = raw[k, column]
+        stage.words[word + models + k] = np.uint64(pd_ppm[k, column])
+    tail = stage.words.shape[0] - rule_masks.shape[0] * rule_masks.shape[1]
+    for p in range(rule_masks.shape[0]):
+        for k in range(rule_masks.shape[1]):
+            used = p < decision[0].candidates
+            stage.words[tail] = rule_masks[p, k] if used else np.uint64(0)
+            tail += 1
+    data = out.data
+    key_start = out.used[1]
+    length = i64(events[i].applicant_len)
+    start = put_span(data, key_start, source, events[i].applicant_start, length)
+    at = put_span(data, start, stage.bytes, 0, stage.bytes.shape[0])
+    _finish(out, OUT_EVIDENCE, i, key_start, length, start, at)
+
+
+@kernel
+def put_funding(
+    out: Out,
+    names: Names,
+    leases: Array,
+    institution: int,
+    cap: int,
+    move: int,
+    lo: np.uint64 | int,
+    hi: np.uint64 | int,
+    amount_cents: int,
+    seq: int,
+    at_ms: int,
+    partition: int,
+    source: int,
+) -> None:
+    """Write one move on a lease, keyed by institution, with the pots as they stand after it."""
+    data = out.data
+    key_start = out.used[1]
+    start = put_place(data, key_start, names.text, names.institutions[institution])
+    length = start - key_start
+    at = put_place(data, start, _LITERALS, _FUND_TYPE)
+    at = put_place(data, at, _LITERALS, _MOVES[move])
+    at = put_place(data, at, _LITERALS, _INSTITUTION)
+    at = put_place(data, at, names.text, names.institutions[institution])
+    at = put_place(data, at, _LITERALS, _FUND_CAP)
+    at = put_place(data, at, _LITERALS, _CAPS[cap])
+    if lo != 0 or hi != 0:
+        at = put_place(data, at, _LITERALS, _FUND_DECISION)
+        at = put_hex(data, at, hi)
+        at = put_hex(data, at, lo)
+    at = put_place(data, at, _LITERALS, _FUND_SEQ)
+    at = put_int(data, at, seq)
+    at = put_place(data, at, _LITERALS, _FUND_AT)
+    at = put_int(data, at, at_ms)
+    at = put_place(data, at, _LITERALS, _FUND_AMOUNT)
+    at = put_int(data, at, amount_cents)
+    lease = institution * len(_CAPS) + cap
+    at = put_place(data, at, _LITERALS, _FUND_FREE)
+    at = put_int(data, at, leases[lease].free_cents)
+    at = put_place(data, at, _LITERALS, _FUND_RESERVED)
+    at = put_int(data, at, leases[lease].reserved_cents)
+    at = put_place(data, at, _LITERALS, _FUND_DRAWN)
+    at = put_int(data, at, leases[lease].drawn_cents)
+    at = put_place(data, at, _LITERALS, _FUND_OVERDRAWN)
+    at = put_int(data, at, leases[lease].overdrawn_cents)
+    at = put_place(data, at, _LITERALS, _FUND_PARTITION)
+    at = put_int(data, at, partition)
+    at = put_place(data, at, _LITERALS, _END)
+    _finish(out, OUT_FUNDING, source, key_start, length, start, at)

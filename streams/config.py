@@ -1,0 +1,103 @@
+"""Read a `--config DIR` once into a frozen `Deployment`: all that can change an output byte, with
+its hash.
+
+The folder: `platform.toml`, `catalog.toml` (optional), `models/<name>/`, `institutions/<id>/`,
+`keys/control.pub`. Nothing is half loaded: whatever is wrong raises one sentence with file, line
+and remedy.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from features.catalog import Catalog, load_catalog
+from models.artifact import load_models
+from models.policy.loader import load_policies
+from models.policy.platform import Institution, Platform, load_institutions, load_platform
+from models.policy.policies import CatalogColumn
+from streams.codec.symbols import (
+    Vocabulary,
+    make_entries,
+    make_fields,
+    make_symbols,
+)
+from streams.deployment import Deployment
+
+CATALOG_FILE = "catalog.toml"
+MODELS_FOLDER = "models"
+PUBLIC_KEY_FILE = "keys/control.pub"
+
+
+def columns_of(catalog: Catalog) -> dict[str, CatalogColumn]:
+    """Return the catalog's columns as policies see them."""
+    values = {a.name: a.values for a in catalog.attributes if a.type == "category"}
+    columns = {}
+    for feature in catalog.features:
+        categories = None
+        if feature.source == "attribute" and feature.of in values:
+            categories = {value: code for code, value in enumerate(values[feature.of])}
+        columns[feature.name] = CatalogColumn(
+            catalog.columns[feature.name], categories, feature.readers
+        )
+    return columns
+
+
+def vocabulary_of(
+    platform: Platform, institutions: tuple[Institution, ...], catalog: Catalog
+) -> Vocabulary:
+    """Return every name that the decoder turns into a code."""
+    places = {attribute.name: place for place, attribute in enumerate(catalog.attributes)}
+    return Vocabulary(
+        products=[product.id for product in platform.products],
+        channels=[channel.id for channel in platform.channels],
+        kinds=catalog.kinds,
+        signals=[(signal.source, signal.name) for signal in catalog.signals],
+        institutions=[institution.id for institution in institutions],
+        numbers={a.name: places[a.name] for a in catalog.attributes if a.type == "number"},
+        categories={
+            a.name: (places[a.name], a.values) for a in catalog.attributes if a.type == "category"
+        },
+    )
+
+
+def model_folders(folder: Path) -> list[Path]:
+    """Return the folders of the models of a deployment, by name."""
+    root = folder / MODELS_FOLDER
+    return sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+
+
+def load_deployment(folder: Path | str, overrides: Mapping[str, int] | None = None) -> Deployment:
+    """Read the config folder; `overrides` replace single fields of `limits.Limits`.
+
+    Raises PolicyError, CatalogError, ModelError or OSError, each with one sentence that names the
+    file.
+    """
+    folder = Path(folder)
+    platform = load_platform(folder)
+    institutions = tuple(load_institutions(folder, platform))
+    catalog_path = folder / CATALOG_FILE
+    catalog = load_catalog(catalog_path if catalog_path.exists() else None)
+    models, infos = load_models(model_folders(folder), catalog.columns, catalog.definition_hashes)
+    policies = load_policies(
+        folder,
+        platform,
+        institutions,
+        columns_of(catalog),
+        {info.name: place for place, info in enumerate(infos)},
+    )
+    entries = make_entries(vocabulary_of(platform, institutions, catalog))
+    key_path = folder / PUBLIC_KEY_FILE
+    key = key_path.read_bytes() if key_path.exists() else b""
+    return Deployment(
+        folder=folder,
+        platform=platform,
+        institutions=institutions,
+        catalog=catalog,
+        models=models,
+        model_infos=tuple(infos),
+        policies=policies,
+        symbols=make_symbols(entries, platform.decision_key),
+        fields=make_fields(entries),
+        public_key_sha256=hashlib.sha256(key).hexdigest(),
+        overrides=dict(overrides or {}),
+    )

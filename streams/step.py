@@ -1,0 +1,96 @@
+"""Stages 2 to 10 as one function: bytes in, bytes out, no I/O, no clock, no randomness.
+
+`live` and `replay` differ in source and sink only; recovery is a third use of the same step with
+its output off.
+
+    fill `step.batch`  ->  decode  ->  waves of rows (admit, enrich, derive; score; decide, reserve,
+    record, encode)  ->  read `step.out`
+"""
+
+from collections.abc import Callable, Iterator
+
+from features.tables import make_scratch as make_feature_scratch
+from models.policy.tables import make_scratch as make_policy_scratch
+from models.tables import make_scratch as make_score_scratch
+from streams.buffers import Array, Out, clear_batch, make_batch, make_out
+from streams.codec.decode import decode
+from streams.codec.encode import evidence_words, make_stage
+from streams.core import Core, make_work
+from streams.counters import SLOW, size
+from streams.deployment import Deployment
+from streams.schema import Lane
+from streams.state.tables import make_state
+from streams.wave import run_waves
+
+
+class Step:
+    """The step of one partition: its state and its memory, taken here once."""
+
+    def __init__(
+        self,
+        deployment: Deployment,
+        partition: int,
+        partitions: int,
+        verify: Callable[[bytes], bool],
+    ) -> None:
+        """Take all memory of `partition` of `partitions`; `verify` checks a control event's
+        signature.
+        """
+        limits = deployment.limits
+        columns = len(deployment.catalog.columns)
+        models = len(deployment.model_infos)
+        candidates = deployment.policies.candidates_max
+        words = deployment.policies.rule_words
+        self.deployment = deployment
+        self.partition = partition
+        self.batch = make_batch(limits)
+        self.out = make_out(limits)
+        self._verify = verify
+        institutions = len(deployment.institutions)
+        self.core = Core(
+            make_state(limits, institutions, partition, partitions, size(institutions)),
+            deployment.catalog.tables,
+            make_feature_scratch(deployment.catalog.tables),
+            deployment.models,
+            make_score_scratch(),
+            deployment.policies.tables,
+            make_policy_scratch(deployment.policies.tables),
+            deployment.names(partitions),
+            make_stage(columns, models, candidates, words),
+            make_work(
+                columns,
+                models,
+                candidates,
+                words,
+                [int(product.kind == "line") for product in deployment.platform.products],
+                deployment.catalog.window_ms_max,
+                8 * evidence_words(columns, models, candidates, words),
+                limits,
+            ),
+        )
+
+    @property
+    def counters(self) -> Array:
+        """Return the array that `streams.counters.layout` describes."""
+        return self.core.state.counters
+
+    def mute(self, *, on: bool) -> None:
+        """Switch the output off (to fold a log into state) or on again."""
+        self.core.state.partition[0]["mute"] = int(on)
+
+    def run(self) -> Iterator[Out]:
+        """Decide the batch; yield the output as often as it must be handed over, then empty both.
+
+        The same `Out` each time: read it before going on. Input rows that its dead letters point at
+        stay until the end.
+        """
+        batch, out = self.batch, self.out
+        rows = int(batch.used[0])
+        decode(self.deployment.symbols, self.deployment.fields, batch, self._verify)
+        self.counters[SLOW] += int((batch.raw["lane"][:rows] == Lane.SLOW).sum())
+        done = 0
+        while done < rows:
+            done = run_waves(self.core, batch, out, done, rows)
+            yield out
+            out.used[:] = 0
+        clear_batch(batch)

@@ -1,0 +1,337 @@
+"""Stages 3 to 10 for a run of rows, in two passes, with the results of row by row.
+
+The first pass admits, updates what belongs to one applicant alone and derives feature vectors; the
+scores of all its requests are computed together; the second pass decides, reserves and records in
+log order, and there also everything that moves a lease or a line. A wave ends before a row whose
+applicant waits for the second pass, and before every control event; so no row ever sees a state
+that row-by-row work would not have shown it.
+"""
+
+import numpy as np
+
+from features.vector import derive
+from models.policy.judge import judge, rank
+from models.policy.reasons import LINE_NOT_ACTIVE
+from models.score import score_block
+from streams.admit import admit
+from streams.buffers import Array, Batch, Out
+from streams.codec.encode import Names, put_dead_letter, put_decision, put_evidence
+from streams.compile import i64, kernel
+from streams.core import (
+    SIZE_EXPIRIES,
+    SIZE_SWEEP,
+    SIZE_WAVE_BYTES,
+    SIZE_WAVE_ROWS,
+    SIZE_WINDOW_MS,
+    WAVE_ROWS,
+    Core,
+    Work,
+)
+from streams.counters import EVENTS, REFUSED, WAVES
+from streams.funding.answers import apply_answer, expire_offers
+from streams.funding.leases import give_back, grant
+from streams.funding.loan_events import apply_loan
+from streams.funding.moves import emit_move
+from streams.funding.reserve import choose_funded
+from streams.limits import BLOCK, LATE_MS_MAX
+from streams.record import record
+from streams.schema import CAPS, EventType, FundingMove, LineState, Refusal
+from streams.state.applicants import (
+    find_applicant,
+    remember_recent,
+    take_applicant,
+    write_attributes,
+    write_signal,
+)
+from streams.state.ids import ids_have_room, remember_id
+from streams.state.index import find_pair
+from streams.state.pool import append_event
+from streams.state.sweep import sweep
+from streams.state.tables import State
+
+_NONE = int(Refusal.NONE)
+_DUPLICATE = int(Refusal.DUPLICATE)
+_NO_ROOM = int(Refusal.NO_ROOM)
+_UNKNOWN_OFFER = int(Refusal.UNKNOWN_OFFER)
+_APPLICATION = int(EventType.APPLICATION)
+_DRAWDOWN = int(EventType.DRAWDOWN)
+_ACCEPT = int(EventType.ACCEPT)
+_CANCEL = int(EventType.CANCEL)
+_ACTIVITY = int(EventType.ACTIVITY)
+_SIGNAL = int(EventType.SIGNAL)
+_TICK = int(EventType.TICK)
+_GRANT = int(EventType.GRANT)
+_LINE_ACTIVE = int(LineState.ACTIVE)
+_MOVE_RESERVE = int(FundingMove.RESERVE)
+_MOVE_GRANT = int(FundingMove.GRANT)
+_MOVE_RETURN = int(FundingMove.LEASE_RETURN)
+_LINE_NOT_ACTIVE_BIT = LINE_NOT_ACTIVE
+
+
+@kernel
+def _find_line(state: State, events: Array, i: int, applicant: int) -> int:
+    """Return the row of the line that drawdown `i` names, -1 where it is unknown or another's."""
+    line = find_pair(state.line_slots, state.lines, events[i].reference_lo, events[i].reference_hi)
+    if line >= 0 and state.lines[line].applicant != applicant:
+        return -1
+    return int(line)
+
+
+@kernel
+def _enter(state: State, batch: Batch, i: int, applicant: int) -> tuple[int, int]:
+    """Stage 4: take in what event `i` says of its applicant. Return (Refusal, applicant row)."""
+    events = batch.events
+    applicants = state.applicants
+    partition = state.partition
+    kind = events[i].type
+    if applicant < 0:
+        if kind in (_ACCEPT, _CANCEL):
+            return _UNKNOWN_OFFER, -1
+        applicant = take_applicant(
+            partition, state.applicant_slots, applicants, batch.data, events, i
+        )
+        if applicant < 0:
+            return _NO_ROOM, -1
+    if kind == _ACTIVITY:
+        kept = append_event(
+            partition, applicants, state.pages, state.entries, applicant, events[i].at,
+            events[i].amount_cents, events[i].counterparty, events[i].kind,
+        )  # fmt: skip
+        if not kept:
+            return _NO_ROOM, applicant
+        remember_recent(applicants, applicant, events[i].key_lo)
+    elif kind == _SIGNAL:
+        write_signal(applicants, applicant, events, i)
+        remember_recent(applicants, applicant, events[i].key_lo)
+    else:
+        if kind <= _DRAWDOWN:
+            if not ids_have_room(partition, state.ids, 1):
+                return _NO_ROOM, applicant
+            remember_id(
+                partition, state.ids, events[i].key_lo, events[i].key_hi,
+                events[i].at + LATE_MS_MAX, -1, 0,
+            )  # fmt: skip
+            if kind == _APPLICATION:
+                write_attributes(applicants, applicant, events, i)
+        applicants[applicant].wave = partition[0].wave
+    applicants[applicant].last_at = max(applicants[applicant].last_at, events[i].at)
+    return _NONE, applicant
+
+
+@kernel
+def _wave_rows_max(state: State) -> int:
+    """Return how long a wave may be: one row while a table that both passes fill could run out in
+    it.
+    """
+    if ids_have_room(state.partition, state.ids, WAVE_ROWS):
+        return WAVE_ROWS
+    return 1
+
+
+@kernel
+def _open_wave(core: Core, batch: Batch, first: int, last: int) -> tuple[int, int]:
+    """First pass: stages 3 to 5 from row `first`. Return (row after the wave, requests in it)."""
+    state = core.state
+    work = core.work
+    events = batch.events
+    state.partition[0].wave += 1
+    stop = min(last, first + _wave_rows_max(state))
+    requests = 0
+    row = first
+    while row < stop and requests < BLOCK:
+        applicant = -1
+        if events[row].refusal == _NONE:
+            if events[row].type >= _TICK:
+                if row > first:
+                    break
+                stop = row + 1
+            else:
+                applicant = find_applicant(
+                    state.applicant_slots, state.applicants, batch.data, events, row
+                )
+                if applicant >= 0 and state.applicants[applicant].wave == state.partition[0].wave:
+                    break
+        refusal = admit(state, batch, row, applicant)
+        if refusal == _NONE and events[row].type < _TICK:
+            refusal, applicant = _enter(state, batch, row, applicant)
+        events[row].refusal = refusal
+        work.applicants[row - first] = applicant
+        if refusal == _NONE and events[row].type <= _DRAWDOWN:
+            line = -1
+            if events[row].type == _DRAWDOWN:
+                line = _find_line(state, events, row, applicant)
+            work.lines[requests] = line
+            derive(
+                state, core.catalog, core.feature_scratch, events, row, applicant, line,
+                work.vectors, requests,
+            )  # fmt: skip
+            requests += 1
+        row += 1
+    return row, requests
+
+
+@kernel
+def _decide(core: Core, batch: Batch, out: Out, i: int, applicant: int, column: int) -> None:
+    """Stages 7 to 10 for request `i`, whose scores stand in `column`."""
+    state = core.state
+    work = core.work
+    events = batch.events
+    verdicts = core.stage.verdicts
+    line = i64(work.lines[column])
+    candidates = 0
+    if events[i].type == _APPLICATION:
+        is_line = i64(work.product_is_line[events[i].product])
+        candidates = judge(
+            core.policies, core.policy_scratch, 0, events[i].product, events[i].channel, -1,
+            events[i].amount_cents, events[i].tenor_days, events[i].at, np.uint64(0), -1,
+            work.vectors, work.raw, work.pd_ppm, column, verdicts, work.rule_masks,
+        )  # fmt: skip
+    else:
+        is_line = i64(0)
+        if line >= 0:
+            events[i].product = state.lines[line].product
+            events[i].channel = state.lines[line].channel
+            preset = np.uint64(0)
+            if state.lines[line].state != _LINE_ACTIVE:
+                preset = np.uint64(1) << np.uint64(_LINE_NOT_ACTIVE_BIT)
+            candidates = judge(
+                core.policies, core.policy_scratch, 1, events[i].product, -1,
+                state.lines[line].institution, events[i].amount_cents, events[i].tenor_days,
+                events[i].at, preset, max(state.lines[line].available_cents, 0), work.vectors,
+                work.raw, work.pd_ppm, column, verdicts, work.rule_masks,
+            )  # fmt: skip
+    offers = rank(core.policies, events[i].product, verdicts, candidates, work.order)
+    chosen = choose_funded(state.leases, verdicts, work.order, offers)
+    record(state, work.decision, verdicts, candidates, chosen, events, i, applicant, line, is_line)
+    if state.partition[0].mute == 0:
+        _encode(core, batch, out, i, column)
+    if work.decision[0].chosen >= 0:
+        v = work.decision[0].chosen
+        if verdicts[v].cap >= 0:
+            emit_move(
+                state, core.names, out, _MOVE_RESERVE, verdicts[v].institution,
+                verdicts[v].cap, events[i].key_lo, events[i].key_hi, verdicts[v].amount_cents,
+                events[i].at, i,
+            )  # fmt: skip
+
+
+@kernel
+def _encode(core: Core, batch: Batch, out: Out, i: int, column: int) -> None:
+    """Stage 10: the decision and what stands behind it."""
+    work = core.work
+    verdicts = core.stage.verdicts
+    number = core.state.partition[0].number
+    candidates = work.decision[0].candidates
+    put_decision(
+        out, core.names, work.decision, verdicts, batch.data, batch.events, i, number,
+        batch.offset[i],
+    )  # fmt: skip
+    clear_verdicts(verdicts, candidates)
+    put_evidence(
+        out, core.stage, work.decision, work.rule_masks, work.vectors, work.raw, work.pd_ppm,
+        column, batch.data, batch.events, i, number, batch.offset[i],
+    )  # fmt: skip
+
+
+@kernel
+def clear_verdicts(verdicts: Array, first: int) -> None:
+    """Blank the verdicts from `first` on: an evidence row holds no trace of an earlier request."""
+    for k in range(first, verdicts.shape[0]):
+        verdicts[k].policy = -1
+        verdicts[k].institution = -1
+        verdicts[k].outcome = 0
+        verdicts[k].band = -1
+        verdicts[k].rate_bps = 0
+        verdicts[k].apr_bps = 0
+        verdicts[k].tenor_days = 0
+        verdicts[k].method = 0
+        verdicts[k].cap = -1
+        verdicts[k].rank = -1
+        verdicts[k].reasons = np.uint64(0)
+        verdicts[k].pd_ppm = -1
+        verdicts[k].amount_cents = 0
+        verdicts[k].fee_cents = 0
+        verdicts[k].instalment_cents = 0
+        verdicts[k].offer_ms = 0
+
+
+@kernel
+def _control(state: State, names: Names, work: Work, out: Out, events: Array, i: int) -> None:
+    """Apply the tick, grant or recall `i`, which was admitted."""
+    partition = state.partition
+    partition[0].seq = events[i].seq
+    if events[i].type == _TICK:
+        partition[0].time = events[i].at
+        partition[0].started = 1
+        expire_offers(state, names, out, work.sizes[SIZE_EXPIRIES], i)
+        sweep(state, work.sizes[SIZE_SWEEP], work.sizes[SIZE_WINDOW_MS])
+        return
+    lease = events[i].institution * CAPS + events[i].cap
+    amount = i64(events[i].amount_cents)
+    move = _MOVE_GRANT
+    if events[i].type == _GRANT:
+        grant(state.leases, lease, amount)
+    else:
+        move = _MOVE_RETURN
+        amount = give_back(state.leases, lease, amount)
+    emit_move(
+        state, names, out, move, events[i].institution, events[i].cap, np.uint64(0),
+        np.uint64(0), amount, partition[0].time, i,
+    )  # fmt: skip
+
+
+@kernel
+def _close_wave(core: Core, batch: Batch, out: Out, first: int, stop: int) -> None:
+    """Second pass: stages 7 to 10, answers, loans and control, in log order."""
+    state = core.state
+    events = batch.events
+    column = 0
+    for row in range(first, stop):
+        kind = events[row].type
+        state.counters[EVENTS + kind] += 1
+        refusal = i64(events[row].refusal)
+        applicant = i64(core.work.applicants[row - first])
+        if refusal == _NONE:
+            if kind <= _DRAWDOWN:
+                _decide(core, batch, out, row, applicant, column)
+                column += 1
+            elif kind in (_ACCEPT, _CANCEL):
+                refusal = apply_answer(state, core.names, out, events, row, applicant)
+            elif kind >= _TICK:
+                _control(state, core.names, core.work, out, events, row)
+            elif kind not in (_ACTIVITY, _SIGNAL):
+                refusal = apply_loan(state, core.names, out, events, row, applicant)
+        if refusal != _NONE:
+            events[row].refusal = refusal
+            state.counters[REFUSED + refusal] += 1
+            if refusal != _DUPLICATE and state.partition[0].mute == 0:
+                put_dead_letter(out, row, refusal, events[row].position)
+
+
+@kernel
+def run_waves(core: Core, batch: Batch, out: Out, first: int, last: int) -> int:
+    """Run rows `first` to `last` - 1; return the row to go on from, less than `last` where `out` is
+    full.
+
+    Reads the batch and its decoded events; writes the state, `out` and, into each event, its
+    refusal.
+    """
+    row = first
+    while row < last:
+        bytes_free = out.data.shape[0] - out.used[1]
+        rows_free = out.rows.shape[0] - out.used[0]
+        if (
+            bytes_free < core.work.sizes[SIZE_WAVE_BYTES]
+            or rows_free < core.work.sizes[SIZE_WAVE_ROWS]
+        ):
+            return row
+        stop, requests = _open_wave(core, batch, row, last)
+        if requests > 0:
+            score_block(
+                core.models, core.work.vectors, requests, core.work.raw, core.work.pd_ppm,
+                core.score_scratch,
+            )  # fmt: skip
+        _close_wave(core, batch, out, row, stop)
+        core.state.counters[WAVES] += 1
+        row = stop
+    return row
