@@ -71,7 +71,7 @@ class CeilingPlan(NamedTuple):
 
 
 class Predicates:
-    """Distinct predicates in order of first use."""
+    """Distinct predicates in order of first use; keys are fields as in `tables.PREDICATE`."""
 
     def __init__(self) -> None:
         self.index: dict[tuple[Any, ...], int] = {}
@@ -150,13 +150,7 @@ class _Rows:
         row.
         """
         starts = (len(self.rules), len(self.bands), len(self.tenors), len(self.prices))
-        for rule in plan.rules:
-            program = compile_node(rule.node, self.predicates)
-            assert stack_depth(program) <= t.STACK_MAX
-            used.update(code for code in program if code >= 0)
-            start = len(self.programs)
-            self.programs += program
-            self.rules.append((1 << rule.reason, start, len(self.programs)))
+        self._add_rules(plan.rules, used)
         for band in plan.bands:
             self.bands.append(
                 (
@@ -196,6 +190,32 @@ class _Rows:
         )
         return len(self.sections) - 1
 
+    def _add_rules(self, rules: Sequence[RulePlan], used: set[int]) -> None:
+        """Append rules, those of the same shape of program together."""
+        programs = [compile_node(rule.node, self.predicates) for rule in rules]
+        shapes = [[min(code, 0) for code in program] for program in programs]
+        for place in sorted(range(len(rules)), key=shapes.__getitem__):
+            program = programs[place]
+            assert stack_depth(program) <= t.STACK_MAX
+            used.update(code for code in program if code >= 0)
+            start = len(self.programs)
+            self.programs += program
+            self.rules.append((1 << rules[place].reason, start, len(self.programs), place))
+
+    def sort_predicates(self) -> list[int]:
+        """Put predicates of a kind together; use the new index of each in programs, return it."""
+        keys = list(self.predicates.index)
+        # Kind: what it compares (other_space, space), how (op); then column and constant.
+        order = sorted(
+            range(len(keys)), key=lambda n: (keys[n][4], keys[n][2], keys[n][1], keys[n][3:])
+        )
+        new = [0] * len(keys)
+        for place, old in enumerate(order):
+            new[old] = place
+        self.predicates.index = {keys[old]: place for place, old in enumerate(order)}
+        self.programs = [new[code] if code >= 0 else code for code in self.programs]
+        return new
+
 
 def build_tables(
     products: Sequence[ProductPlan], ceilings: Sequence[CeilingPlan], plans: Sequence[PolicyPlan]
@@ -232,6 +252,10 @@ def build_tables(
                 tuple(span[1] for span in spans),
             )
         )
+    new = rows.sort_predicates()
+    for product_row in product_rows:
+        for start, stop in zip(product_row[5], product_row[6], strict=True):
+            needs[start:stop] = sorted(new[need] for need in needs[start:stop])
     return t.PolicyTables(
         products=_array(product_rows, t.PRODUCT),
         policies=_array(rows.policies, t.POLICY),

@@ -26,8 +26,8 @@ from streams.compile import kernel
 from streams.limits import AMOUNT_CENTS_MAX, BPS
 from streams.schema import Outcome
 
-_LT, _LE, _GT, _GE, _EQ = int(Op.LT), int(Op.LE), int(Op.GT), int(Op.GE), int(Op.EQ)
-_MISSING = int(Op.MISSING)
+_LT, _LE, _GT, _GE = int(Op.LT), int(Op.LE), int(Op.GT), int(Op.GE)
+_EQ, _NE = int(Op.EQ), int(Op.NE)
 _APPROVED = int(Outcome.APPROVED)
 
 _LINE_EXCEEDED = r.LINE_EXCEEDED
@@ -94,11 +94,8 @@ def _compute_predicates(
             right = right * _value(
                 predicate["other_space"], predicate["other"], vectors, raw, pd_ppm, column
             )
-        if op == _MISSING:
-            holds = math.isnan(left)
-        elif math.isnan(left) or math.isnan(right):
-            holds = False
-        elif op == _LT:
+        # All but the last are false with a NaN by themselves; `!=` is written so that it is too.
+        if op == _LT:
             holds = left < right
         elif op == _LE:
             holds = left <= right
@@ -108,29 +105,29 @@ def _compute_predicates(
             holds = left >= right
         elif op == _EQ:
             holds = left == right
+        elif op == _NE:
+            holds = left < right or left > right
         else:
-            holds = left != right
-        scratch.truth[index] = np.uint8(1) if holds else np.uint8(0)
+            holds = math.isnan(left)
+        scratch.truth[index] = 1 if holds else 0
 
 
 @kernel
-def _rule_holds(policies: PolicyTables, scratch: PolicyScratch, start: int, stop: int) -> bool:
-    """Run one rule's program on a stack of bits, the last in bit 0."""
+def _run_program(policies: PolicyTables, scratch: PolicyScratch, start: int, stop: int) -> int:
+    """Return 1 where a rule holds, else 0; its program runs on a stack, the last in bit 0."""
     stack = 0
     for position in range(start, stop):
         code = policies.programs[position]
         if code >= 0:
-            stack = stack << 1
-            if scratch.truth[code] != 0:
-                stack = stack | 1
-        elif code == PROGRAM_NOT:
-            stack = stack ^ 1
+            stack = stack << 1 | int(scratch.truth[code])
         elif code == PROGRAM_AND:
             stack = (stack >> 1) & (stack | ~1)
-        else:
-            assert code == PROGRAM_OR
+        elif code == PROGRAM_OR:
             stack = (stack >> 1) | (stack & 1)
-    return stack & 1 == 1
+        else:
+            assert code == PROGRAM_NOT
+            stack = stack ^ 1
+    return stack & 1
 
 
 @kernel
@@ -144,13 +141,13 @@ def _fire_rules(
     for word in range(mask.shape[0]):
         mask[word] = np.uint64(0)
     fired = np.uint64(0)
-    for rule in range(start, stop):
-        if _rule_holds(
-            policies, scratch, policies.rules[rule]["start"], policies.rules[rule]["stop"]
-        ):
-            place = rule - start
-            mask[place >> 6] |= np.uint64(1) << np.uint64(place & 63)
-            fired |= policies.rules[rule]["reason"]
+    for row in range(start, stop):
+        rule = policies.rules[row]
+        holds = np.uint64(_run_program(policies, scratch, rule["start"], rule["stop"]))
+        place = rule["place"]
+        # Multiplied and shifted, not branched: which rules fire cannot be foreseen.
+        mask[place >> 6] |= holds << np.uint64(place & 63)
+        fired |= rule["reason"] * holds
     return fired
 
 

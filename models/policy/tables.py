@@ -91,7 +91,15 @@ BAND = np.dtype(
     align=True,
 )
 PRICE = np.dtype([("instalment_parts", "i8"), ("apr_bps", "i4")], align=True)
-RULE = np.dtype([("reason", "u8"), ("start", "i4"), ("stop", "i4")], align=True)
+RULE = np.dtype(
+    [
+        ("reason", "u8"),  # mask of one bit
+        ("start", "i4"),
+        ("stop", "i4"),
+        ("place", "i4"),  # its place in the file, the bit of the rule mask
+    ],
+    align=True,
+)
 PREDICATE = np.dtype(
     [
         ("constant", "f8"),
@@ -122,11 +130,11 @@ class PolicyTables(NamedTuple):
     prices: Array
     """PRICE, band by band within a section."""
     rules: Array
-    """RULE, in the order of the files, the platform's own before a policy's."""
+    """RULE, those of like programs together, so that their branches are foreseen."""
     programs: NDArray[np.int32]
     """Predicates and PROGRAM_* in postfix order."""
     predicates: Array
-    """PREDICATE, distinct."""
+    """PREDICATE, distinct, by kind, then column, then constant: like ones together."""
     needs: NDArray[np.int32]
     """Predicates by product and section, rising."""
     ceilings: Array
@@ -138,7 +146,7 @@ class PolicyTables(NamedTuple):
 class PolicyScratch(NamedTuple):
     """Working memory of the decide kernels, overwritten by each request; one a thread."""
 
-    truth: NDArray[np.uint8]
+    truth: NDArray[np.int8]
     """[predicates], 1 where it holds for this request."""
 
 
@@ -162,7 +170,7 @@ def empty_tables() -> PolicyTables:
 
 def make_scratch(tables: PolicyTables) -> PolicyScratch:
     """Take the working memory of the decide kernels once, at start."""
-    return PolicyScratch(np.zeros(max(1, len(tables.predicates)), np.uint8))
+    return PolicyScratch(np.zeros(max(1, len(tables.predicates)), np.int8))
 
 
 def rule_words(tables: PolicyTables) -> int:

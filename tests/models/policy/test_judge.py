@@ -227,3 +227,27 @@ def test_no_policy_no_verdict() -> None:
 def test_shares_are_exact(amount: int, share: int, whole: int) -> None:
     """A share of the largest amount is rounded down exactly, without leaving 64 bits."""
     assert share_of(amount, share, whole) == amount * share // whole
+
+
+@given(
+    st.integers(0, 1),
+    st.lists(
+        st.tuples(st.integers(0, 1), st.integers(0, 2), st.integers(0, 2), st.integers(0, 9)),
+        max_size=8,
+        unique_by=lambda row: row[3],
+    ),
+)
+def test_ties_go_to_the_lower_institution(
+    ranking: int, rows: list[tuple[int, int, int, int]]
+) -> None:
+    """Equal offers stand in order of institution, in whatever order their verdicts came."""
+    tables = build_tables([ProductPlan(0, False, ranking)], [], [])
+    names = ("outcome", "apr_bps", "amount_cents", "institution")
+    verdicts = np.zeros(len(rows), VERDICT)
+    for place, row in enumerate(rows):
+        for name, value in zip(names, row, strict=True):
+            verdicts[place][name] = value
+    order = np.zeros(len(rows), np.int32)
+    offers = rank(tables, 0, verdicts, len(rows), order)
+    expected = naive.rank(ranking, [dict(zip(names, row, strict=True)) for row in rows])
+    assert list(order[:offers]) == expected
