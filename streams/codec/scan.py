@@ -172,25 +172,7 @@ def _scan_number(data: Array, at: int, end: int, vocabulary: int, slot: int, raw
 
 
 @kernel
-def _scan_value(symbols: Symbols, data: Array, at: int, end: int, field: int, raw: Array) -> int:
-    """Read the value at `at` of the field in slot `field` of the symbols (-1: unknown); as its
-    parts return.
-    """
-    vocabulary = _UNKNOWN
-    slot = _UNKNOWN
-    if field >= 0:
-        vocabulary = symbols.slots[field]["vocabulary"]
-        slot = symbols.slots[field]["code"]
-    byte = data[at]
-    if byte == _QUOTE:
-        return _scan_text(data, at, end, vocabulary, slot, raw)
-    if byte == _MINUS or _ZERO <= byte <= _NINE:
-        return _scan_number(data, at, end, vocabulary, slot, raw)
-    return _scan_literal(data, at, end, vocabulary, slot, raw)
-
-
-@kernel
-def _scan_record(symbols: Symbols, data: Array, start: int, end: int, raw: Array) -> bool:
+def _scan_record(slots: Array, text: Array, data: Array, start: int, end: int, raw: Array) -> bool:
     """Read the record data[start:end] into `raw`, a row without any field present; False where
     unsure.
     """
@@ -205,14 +187,25 @@ def _scan_record(symbols: Symbols, data: Array, start: int, end: int, raw: Array
         at = find_text_end(data, name, end)
         if at >= end or data[at] != _QUOTE:
             return False
-        field = find_field(symbols, data, name, at - name)
+        field = find_field(slots, text, data, name, at - name)
         at = _skip_space(data, at + 1, end)
         if at >= end or data[at] != _COLON:
             return False
         at = _skip_space(data, at + 1, end)
         if at >= end:
             return False
-        at = _scan_value(symbols, data, at, end, field, raw)
+        vocabulary = _UNKNOWN
+        slot = _UNKNOWN
+        if field >= 0:
+            vocabulary = signed(slots[field]["vocabulary"])
+            slot = signed(slots[field]["code"])
+        byte = data[at]
+        if byte == _QUOTE:
+            at = _scan_text(data, at, end, vocabulary, slot, raw)
+        elif byte == _MINUS or _ZERO <= byte <= _NINE:
+            at = _scan_number(data, at, end, vocabulary, slot, raw)
+        else:
+            at = _scan_literal(data, at, end, vocabulary, slot, raw)
         if at < 0:
             return False
         at = _skip_space(data, at, end)
@@ -247,7 +240,7 @@ def scan(symbols: Symbols, batch: Batch) -> int:
             raw["refusal"] = _EMPTY
             continue
         start = batch.value_start[row]
-        if not _scan_record(symbols, batch.data, start, start + length, raw):
+        if not _scan_record(symbols.slots, symbols.text, batch.data, start, start + length, raw):
             raw["lane"] = _SLOW
             left += 1
     return left

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from streams.buffers import Array
-from streams.codec.words import hash_name, same_bytes, signed
+from streams.codec.words import WORD_BYTES, hash_name, load_part, same_bytes, signed
 from streams.compile import kernel
 from streams.limits import ATTRIBUTES_MAX, SIGNALS_MAX, TOKEN_BYTES_MAX
 from streams.schema import (
@@ -50,6 +50,7 @@ SIGNAL_SEPARATOR = b"\0"
 """Between source and name in a signal's entry; no name holds it."""
 
 _KEY_BYTES = 16
+_NEXT = np.uint64(1)
 # A quarter full at most: an unknown name mostly meets an empty slot at once.
 _SLOTS_PER_ENTRY = 4
 
@@ -166,23 +167,31 @@ def make_symbols(entries: Iterable[Entry], key: bytes) -> Symbols:
 
 
 @kernel
-def find_field(symbols: Symbols, data: Array, start: int, length: int) -> int:
-    """Return the slot in `symbols.slots` of the field data[start : start + length], -1 for an
-    unknown one.
+def find_field(slots: Array, text: Array, data: Array, start: int, length: int) -> int:
+    """Return the slot in `slots` of the field data[start : start + length], -1 for an unknown one.
+
+    `slots` and `text` are those of the symbols. Called for each field of each record, so the
+    comparison stands here and not in a call of its own.
     """
     if length > TOKEN_BYTES_MAX:
         return -1
-    slots = symbols.slots
     mask = np.uint64(slots.shape[0] - 1)
     value = hash_name(np.uint64(VOCAB_FIELD_SPAN), data, start, length)
-    at = signed(value & mask)
+    at = value & mask
     while slots[at]["code"] >= 0:
         slot = slots[at]
         if slot["hash"] == value and slot["len"] == length:
             if slot["vocabulary"] <= VOCAB_FIELD_FLOAT:
-                if same_bytes(symbols.text, slot["start"], data, start, length):
-                    return at
-        at = (at + 1) & (slots.shape[0] - 1)
+                known = signed(slot["start"])
+                k = 0
+                while k < length:
+                    part = load_part(data, start + k, length - k)
+                    if part != load_part(text, known + k, length - k):
+                        break
+                    k += WORD_BYTES
+                if k >= length:
+                    return signed(at)
+        at = (at + _NEXT) & mask
     return -1
 
 

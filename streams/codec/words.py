@@ -38,27 +38,32 @@ def signed(value: Any) -> Any:
 
 
 @kernel
-def load_word(data: Array, start: int) -> np.uint64:
-    """Return the word at byte `start` (0 or more) of `data` (uint8); what lies past the end is
-    0.
-    """
-    at = np.uint64(start)
-    if start + WORD_BYTES <= data.shape[0]:
-        # One load instruction in machine code: unsigned indices need no test for a negative one.
-        return (
-            np.uint64(data[at])
-            | np.uint64(data[at + _I1]) << _S1
-            | np.uint64(data[at + _I2]) << _S2
-            | np.uint64(data[at + _I3]) << _S3
-            | np.uint64(data[at + _I4]) << _S4
-            | np.uint64(data[at + _I5]) << _S5
-            | np.uint64(data[at + _I6]) << _S6
-            | np.uint64(data[at + _I7]) << _S7
-        )
+def _load_end(data: Array, over: int) -> np.uint64:
+    """Return the word of which `over` bytes lie past the end of `data`; those are 0."""
     word = np.uint64(0)
-    for k in range(data.shape[0] - start):
-        word |= np.uint64(data[start + k]) << np.uint64(8 * k)
+    for k in range(WORD_BYTES - over):
+        word |= np.uint64(data[data.shape[0] - WORD_BYTES + over + k]) << np.uint64(8 * k)
     return word
+
+
+@kernel
+def load_word(data: Array, start: int) -> np.uint64:
+    """Return the word at byte `start` (0 or more) of `data` (uint8); 0 past its end."""
+    over = start + WORD_BYTES - data.shape[0]
+    if over > 0:
+        return _load_end(data, over)
+    at = np.uint64(start)
+    # One load instruction in machine code: unsigned indices need no test for a negative one.
+    return (
+        np.uint64(data[at])
+        | np.uint64(data[at + _I1]) << _S1
+        | np.uint64(data[at + _I2]) << _S2
+        | np.uint64(data[at + _I3]) << _S3
+        | np.uint64(data[at + _I4]) << _S4
+        | np.uint64(data[at + _I5]) << _S5
+        | np.uint64(data[at + _I6]) << _S6
+        | np.uint64(data[at + _I7]) << _S7
+    )
 
 
 @kernel

@@ -30,9 +30,9 @@ def test_every_name_is_found_and_no_other() -> None:
     for vocabulary, name, code in ENTRIES:
         data = np.frombuffer(bytearray(name + b"x"), np.uint8)
         if vocabulary <= VOCAB_FIELD_FLOAT:
-            slot = SYMBOLS.slots[find_field(SYMBOLS, data, 0, len(name))]
+            slot = SYMBOLS.slots[find_field(SYMBOLS.slots, SYMBOLS.text, data, 0, len(name))]
             assert (slot["vocabulary"], slot["code"]) == (vocabulary, code)
-            assert find_field(SYMBOLS, data, 0, len(name) + 1) == -1
+            assert find_field(SYMBOLS.slots, SYMBOLS.text, data, 0, len(name) + 1) == -1
         elif vocabulary == VOCAB_SIGNAL:
             source, signal = name.split(b"\0")
             at = len(source) + 1
