@@ -10,7 +10,6 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from features.catalog import Catalog
 from models.policy import tables as t
 from models.policy.bands import Band, read_bands
 from models.policy.build import (
@@ -46,23 +45,6 @@ from streams.schema import Cap
 
 HOUR_MS = 3_600_000
 PLATFORM = "platform"  # reader of columns that institutions may not see
-
-
-def catalog_columns(catalog: Catalog) -> dict[str, CatalogColumn]:
-    """Return the columns of a catalog as policies see them."""
-    categories = {
-        attribute.name: {value: code for code, value in enumerate(attribute.values)}
-        for attribute in catalog.attributes
-        if attribute.type == "category"
-    }
-    return {
-        feature.name: CatalogColumn(
-            index,
-            categories.get(feature.of) if feature.source == "attribute" else None,
-            feature.readers,
-        )
-        for index, feature in enumerate(catalog.features)
-    }
 
 
 def load_policies(

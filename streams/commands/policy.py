@@ -37,17 +37,18 @@ def check(
     from models.errors import ModelError
     from models.policy.cases import CaseResult, run_cases
     from models.policy.errors import PolicyError
-    from models.policy.loader import catalog_columns, read_policies
+    from models.policy.loader import read_policies
     from models.policy.platform import load_institutions, load_platform
+    from streams.config import CATALOG_FILE, columns_of, model_folders
 
     folder = config_folder(path)
     results: list[tuple[str, str, list[CaseResult]]] = []
     try:
-        catalog_path = folder / "catalog.toml"
+        catalog_path = folder / CATALOG_FILE
         catalog = load_catalog(catalog_path if catalog_path.exists() else None)
         _, infos = load_models(model_folders(folder), catalog.columns, catalog.definition_hashes)
         models = {info.name: row for row, info in enumerate(infos)}
-        columns = catalog_columns(catalog)
+        columns = columns_of(catalog)
         platform = load_platform(folder)
         institutions = load_institutions(folder, platform)
         policies = read_policies(folder, platform, institutions, columns, models)
@@ -80,12 +81,6 @@ def config_folder(path: Path) -> Path:
         if (folder / "platform.toml").is_file():
             return folder
     raise DipperError(f"{path}: no platform.toml here or above; name a deployment's folder")
-
-
-def model_folders(folder: Path) -> list[Path]:
-    """Return the folders of a deployment's models, by name."""
-    root = folder / "models"
-    return sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
 
 
 def concerns(path: Path, policy_file: Path) -> bool:

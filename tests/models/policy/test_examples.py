@@ -1,5 +1,6 @@
 """The example policies load, keep their promises and answer through the command."""
 
+import math
 import shutil
 from pathlib import Path
 
@@ -7,13 +8,15 @@ import pytest
 from typer.testing import CliRunner
 
 from features.catalog import load_catalog
-from models.artifact import load_models
-from models.policy.loader import catalog_columns, load_policies
+from models.artifact import load_models, save_model
+from models.calibrate import Calibration
+from models.policy.loader import load_policies
 from models.policy.platform import load_institutions, load_platform
 from models.policy.policies import Policies
 from models.policy.reasons import REASONS
 from streams.cli import build
-from streams.commands.policy import config_folder, model_folders
+from streams.commands.policy import config_folder
+from streams.config import columns_of, model_folders
 from streams.errors import DipperError
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples" / "policies"
@@ -25,7 +28,7 @@ def examples() -> Policies:
     """Load the example policies, with models by name only."""
     platform = load_platform(EXAMPLES)
     institutions = load_institutions(EXAMPLES, platform)
-    columns = catalog_columns(load_catalog(EXAMPLES / "catalog.toml"))
+    columns = columns_of(load_catalog(EXAMPLES / "catalog.toml"))
     return load_policies(EXAMPLES, platform, institutions, columns, MODELS)
 
 
@@ -64,10 +67,20 @@ def test_examples_name_known_reasons(examples: Policies) -> None:
 
 @pytest.fixture
 def deployment(tmp_path: Path) -> Path:
-    """Copy the examples and let policies take any trained model, so that the command can load."""
-    if not model_folders(EXAMPLES):
-        pytest.skip("examples/policies has no models")
-    return Path(shutil.copytree(EXAMPLES, tmp_path / "policies"))
+    """Copy the examples, with a small scorecard in the place of each trained model."""
+    folder = tmp_path / "policies"
+    shutil.copytree(EXAMPLES, folder, ignore=shutil.ignore_patterns("models"))
+    catalog = load_catalog(folder / "catalog.toml")
+    for name in MODELS:
+        save_model(
+            folder / "models" / name,
+            name=name,
+            kind="scorecard",
+            model=b"feature,from,to,points\nworst_dpd_days,missing,,1\nworst_dpd_days,,,2\n",
+            calibration=Calibration([-math.inf], [50_000]),
+            features={"worst_dpd_days": catalog.definition_hashes["worst_dpd_days"]},
+        )
+    return folder
 
 
 def test_policy_check_reports_every_case(deployment: Path) -> None:
