@@ -2,8 +2,8 @@
 
 Numba's on-disk cache looks at the file of a function, not at the files of the functions it calls,
 so an edit of an inner kernel would leave a stale outer one. Here the cache folder's name is a hash
-of every source file of the packages with kernels, of Numba's version, of the CPU it compiles for
-and of bounds checking: whatever can change machine code changes the folder.
+of every source file that kernels can reach, of Numba's version, of the CPU it compiles for and of
+bounds checking: whatever can change machine code changes the folder.
 
 Nor does that cache expect several processes to write it at once. Here a kernel is compiled under a
 file lock of its own: the second worker that starts waits and then loads what the first compiled.
@@ -13,6 +13,7 @@ import fcntl
 import hashlib
 import os
 import platform
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,16 +25,42 @@ from numba.core.compiler_lock import global_compiler_lock
 
 _ROOT = Path(__file__).resolve().parent.parent
 _PACKAGES_WITH_KERNELS = ("streams", "features", "models")
+_HAS_KERNEL = re.compile(r"^@kernel$", re.MULTILINE)
+_OURS = "(?:streams|features|models)"
+_IMPORT = re.compile(rf"^ *from ({_OURS}[\w.]*) import (.*)", re.MULTILINE)
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+def kernel_sources() -> list[Path]:
+    """Return, in order, every module with kernels and every module of ours that those import.
+
+    What a kernel compiles to depends on its own lines, on the kernels that it calls, and on constants
+    and layouts of modules that it imports: all of them are reached by imports.
+    """
+    texts = {
+        path: path.read_text()
+        for package in _PACKAGES_WITH_KERNELS
+        for path in (_ROOT / package).rglob("*.py")
+    }
+    reached = {path for path, text in texts.items() if _HAS_KERNEL.search(text)}
+    waiting = list(reached)
+    while waiting:
+        for module, names in _IMPORT.findall(texts[waiting.pop()]):
+            stem = _ROOT / module.replace(".", "/")
+            inner = [(stem / name).with_suffix(".py") for name in re.findall(r"\w+", names)]
+            for path in (stem.with_suffix(".py"), stem / "__init__.py", *inner):
+                if path in texts and path not in reached:
+                    reached.add(path)
+                    waiting.append(path)
+    return sorted(reached)
 
 
 def code_hash() -> str:
     """Return the hex sha256 of all sources that can end in machine code, in a stable order."""
     digest = hashlib.sha256()
-    for package in _PACKAGES_WITH_KERNELS:
-        for path in sorted((_ROOT / package).rglob("*.py")):
-            digest.update(path.relative_to(_ROOT).as_posix().encode() + b"\0" + path.read_bytes())
+    for path in kernel_sources():
+        digest.update(path.relative_to(_ROOT).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
 

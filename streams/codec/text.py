@@ -57,7 +57,7 @@ def put_json_text(data: Array, at: int, text: Array, start: int, length: int) ->
     """
     for k in range(length):
         byte = i64(text[start + k])
-        if byte >= 32 and byte not in {34, 92}:
+        if byte >= 32 and byte not in (34, 92):
             data[at] = byte
             at += 1
         else:

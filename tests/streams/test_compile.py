@@ -10,7 +10,7 @@ import pytest
 from numba import config
 from numpy.typing import NDArray
 
-from streams.compile import cache_folder, kernel
+from streams.compile import cache_folder, kernel, kernel_sources
 from tests.sizes import run_kind
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -95,3 +95,17 @@ def test_processes_that_start_together_compile_once(tmp_path: Path) -> None:
     ]
     answers = sorted(process.communicate(timeout=120)[0].split() for process in started)
     assert answers == [["0", "1"], ["1", "0"]]
+
+
+def test_cache_follows_what_kernels_reach_and_nothing_else() -> None:
+    """The cache's name covers kernels and all that they import, and no door or command."""
+    reached = {path.relative_to(_ROOT).as_posix() for path in kernel_sources()}
+    kernels = {
+        path.relative_to(_ROOT).as_posix()
+        for package in ("streams", "features", "models")
+        for path in (_ROOT / package).rglob("*.py")
+        if "\n@kernel\n" in path.read_text()
+    }
+    assert kernels <= reached
+    assert {"streams/limits.py", "streams/schema.py", "features/tables.py"} <= reached
+    assert not any(path.startswith(("streams/commands/", "streams/control/")) for path in reached)
