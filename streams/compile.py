@@ -35,8 +35,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 def kernel_sources() -> list[Path]:
     """Return, in order, every module with kernels and every module of ours that those import.
 
-    What a kernel compiles to depends on its own lines, on the kernels that it calls, and on constants
-    and layouts of modules that it imports: all of them are reached by imports.
+    What a kernel compiles to depends on its own lines, on the kernels that it calls, and on the
+    constants and layouts of modules that it imports: all of them are reached by imports.
     """
     texts = {
         path: path.read_text()
