@@ -17,7 +17,7 @@ from faust import Stream
 from faust.types import EventT, StreamT
 
 from streams.agents.notice import make_notice
-from streams.broker.client import Kind, make_consumer
+from streams.broker.client import Kind, log_end, make_consumer
 from streams.topology import DECISIONS, NOTICES
 
 REMEMBERED_IDS = 200_000  # about 30 MB; far more than a producer repeats after a failure
@@ -106,7 +106,7 @@ class Notifier:
             tail = TopicPartition(NOTICES.name, partition)
             consumer.assign([tail])
             begin = (await consumer.beginning_offsets([tail]))[tail]
-            end = (await consumer.end_offsets([tail]))[tail]
+            end = await log_end(consumer, tail)
             consumer.seek(tail, max(begin, end - _TAIL_RECORDS))
             while await consumer.position(tail) < end:
                 for record in (await consumer.getmany(tail, timeout_ms=200)).get(tail, ()):

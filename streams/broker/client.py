@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import KafkaError
@@ -13,6 +13,7 @@ from streams.errors import BrokerError
 
 Kind = Literal["embedded", "kafka"]
 
+_FETCH_WAIT_MS = 50
 _FETCH_BYTES_MAX = 16 * 1024 * 1024
 _BATCH_BYTES_MAX = 256 * 1024
 
@@ -65,6 +66,24 @@ def make_consumer(
         "partition_assignment_strategy": (StickyPartitionAssignor,),
         "fetch_max_bytes": _FETCH_BYTES_MAX,
         "max_partition_fetch_bytes": _FETCH_BYTES_MAX,
-        "fetch_max_wait_ms": 50,
+        "fetch_max_wait_ms": _FETCH_WAIT_MS,
     }
     return AIOKafkaConsumer(*topics, **(settings | overrides))
+
+
+async def log_end(consumer: AIOKafkaConsumer, partition: TopicPartition) -> int:
+    """Return the offset after the last record that this consumer may read.
+
+    `partition` must be assigned; the consumer's position in it is moved. The embedded broker
+    answers `end_offsets` with the offset after the *first* record of the last batch, so the truth
+    is taken from what comes with a fetch.
+    """
+    reported = int((await consumer.end_offsets([partition]))[partition])
+    if reported == 0:
+        return 0
+    consumer.seek(partition, reported - 1)
+    while consumer.highwater(partition) is None:
+        await consumer.getmany(partition, timeout_ms=_FETCH_WAIT_MS, max_records=1)
+    stable = consumer.last_stable_offset(partition)
+    known = stable if stable is not None and stable >= 0 else consumer.highwater(partition)
+    return max(reported, int(known))

@@ -41,7 +41,7 @@ def control(
         int, typer.Option(min=1, help="With the wall clock: milliseconds from tick to tick.")
     ] = 1_000,
     partitions: Annotated[
-        int, typer.Option(min=0, help="Make dipper's topics with so many; 0: they stand already.")
+        int, typer.Option(min=0, help="Make missing topics with so many; 0: as platform.toml says.")
     ] = 0,
 ) -> None:
     """Write time and grants into every partition until Ctrl-C; run one such process."""
@@ -67,19 +67,18 @@ def init(
 
 
 async def _control(broker: str, config: Path, clock: Clock, tick_ms: int, partitions: int) -> None:
-    from streams.broker.topics import count_partitions, ensure_topics
+    from streams.broker.topics import ensure_topics
     from streams.config import load_deployment
     from streams.control.keys import load_private_key
     from streams.control.process import ControlProcess
     from streams.signals import stop_event
 
     key = load_private_key(config)
-    caps = load_deployment(config).caps
+    deployment = load_deployment(config)
     stop = stop_event()
-    if partitions:
-        await ensure_topics(broker, partitions)
-    count = await count_partitions(broker)
-    async with ControlProcess(broker, count, key, caps) as control:
+    count = partitions or deployment.platform.partitions
+    await ensure_topics(broker, count)
+    async with ControlProcess(broker, count, key, deployment.caps) as control:
         typer.echo(f"control runs on {broker} for {count} partitions")
         if clock is Clock.file:
             await control.run_file_clock(stop)

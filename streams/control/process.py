@@ -22,7 +22,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from streams import clock
-from streams.broker.client import broker_kind, make_consumer, make_producer
+from streams.broker.client import broker_kind, log_end, make_consumer, make_producer
 from streams.control.keys import Verify, verifier
 from streams.control.records import Caps, ControlLog, Entry, Position, read_position
 from streams.limits import SECOND_MS
@@ -142,7 +142,7 @@ async def find_positions(
     """
     consumer.assign(partitions)
     begin = await consumer.beginning_offsets(partitions)
-    end = await consumer.end_offsets(partitions)
+    end = {each: await log_end(consumer, each) for each in partitions}
     for partition in partitions:
         committed = await consumer.committed(partition)
         consumer.seek(partition, max(committed or 0, begin[partition]))

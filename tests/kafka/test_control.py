@@ -1,14 +1,12 @@
 """The control process, on both kinds of broker."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
 import orjson
-from aiokafka import TopicPartition
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from streams import clock
-from streams.broker.client import make_consumer, make_producer
+from streams.broker.client import make_producer
 from streams.broker.topics import ensure_topics
 from streams.control.keys import verifier
 from streams.control.process import ControlProcess
@@ -16,29 +14,13 @@ from streams.control.records import Position
 from streams.schema import Cap
 from streams.topology import CLOCK, EVENTS
 from tests.conftest import Broker
+from tests.kafka.logs import read_partition, until
 
 _CAPS = {"dawn": {Cap.OUTSTANDING: 5}, "north": {Cap.OUTSTANDING: 4, Cap.COMMITMENT: 2}}
 
 
-async def _read_log(broker: Broker, topic: str, partition: int) -> list[bytes]:
-    consumer = make_consumer(broker.bootstrap)
-    await consumer.start()
-    try:
-        tp = TopicPartition(topic, partition)
-        consumer.assign([tp])
-        end = (await consumer.end_offsets([tp]))[tp]
-        values: list[bytes] = []
-        while len(values) < end:
-            values += [r.value for r in (await consumer.getmany(tp, timeout_ms=100)).get(tp, ())]
-        return values
-    finally:
-        await consumer.stop()
-
-
-async def _until(holds: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(20):
-        while not await holds():
-            await asyncio.sleep(0.02)
+async def _values(broker: Broker, topic: str, partition: int) -> list[bytes]:
+    return [r.value for r in await read_partition(broker.bootstrap, topic, partition)]
 
 
 async def test_restarts_continue_the_sequence(fresh_broker: Broker) -> None:
@@ -54,7 +36,7 @@ async def test_restarts_continue_the_sequence(fresh_broker: Broker) -> None:
                 control._note.clear()  # as after kill -9: written, but not noted
     verify = verifier(key.public_key())
     for partition in range(2):
-        values = await _read_log(fresh_broker, EVENTS.name, partition)
+        values = await _values(fresh_broker, EVENTS.name, partition)
         records = [orjson.loads(value) for value in values]
         assert all(verify(value) for value in values)
         assert [r["seq"] for r in records] == [1, 2, 3, 4, 5, 6]
@@ -70,7 +52,7 @@ async def test_forged_and_repeated_records_do_not_move_the_sequence(fresh_broker
     key = Ed25519PrivateKey.generate()
     async with ControlProcess(fresh_broker.bootstrap, 1, key, {}) as control:
         await control.tick(1_000, 2_000)
-    first, _ = await _read_log(fresh_broker, EVENTS.name, 0)
+    first, _ = await _values(fresh_broker, EVENTS.name, 0)
     forged = first.replace(b'"seq":1', b'"seq":77')
     producer = make_producer(fresh_broker.bootstrap, fresh_broker.kind)
     await producer.start()
@@ -94,20 +76,20 @@ async def test_answers_when_the_tick_stands_everywhere(fresh_broker: Broker) -> 
         await producer.send_and_wait(CLOCK.name, value, partition=0)
 
     async def answered(token: str) -> bool:
-        values = await _read_log(fresh_broker, CLOCK.name, 0)
+        values = await _values(fresh_broker, CLOCK.name, 0)
         return clock.write_answer(clock.Answer(token)) in values
 
     stop = asyncio.Event()
     key = Ed25519PrivateKey.generate()
     async with ControlProcess(fresh_broker.bootstrap, 3, key, {}) as control:
         running = asyncio.create_task(control.run_file_clock(stop))
-        await _until(lambda: answered("one"))
+        await until(lambda: answered("one"))
         for partition in range(3):
-            values = await _read_log(fresh_broker, EVENTS.name, partition)
+            values = await _values(fresh_broker, EVENTS.name, partition)
             assert [orjson.loads(value)["at"] for value in values] == [10, 20]
         request = clock.write_request(clock.Request("two", (30,)))
         await producer.send_and_wait(CLOCK.name, request, partition=0)
-        await _until(lambda: answered("two"))
+        await until(lambda: answered("two"))
         stop.set()
         await running
     await producer.stop()

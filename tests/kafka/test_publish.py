@@ -4,12 +4,9 @@ import asyncio
 
 import orjson
 import pytest
-from aiokafka import TopicPartition
-from aiokafka.structs import ConsumerRecord
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from streams.broker import publish as publishing
-from streams.broker.client import make_consumer
 from streams.broker.lines import Line, read_line
 from streams.broker.publish import Published, Publisher, partition_of, publish
 from streams.broker.topics import ensure_topics
@@ -17,23 +14,9 @@ from streams.control.process import ControlProcess
 from streams.errors import BrokerError
 from streams.topology import EVENTS
 from tests.conftest import Broker
+from tests.kafka.logs import read_partition
 
 _PARTITIONS = 3
-
-
-async def _read(broker: Broker, partition: int) -> list[ConsumerRecord]:
-    consumer = make_consumer(broker.bootstrap)
-    await consumer.start()
-    try:
-        tp = TopicPartition(EVENTS.name, partition)
-        consumer.assign([tp])
-        end = (await consumer.end_offsets([tp]))[tp]
-        records: list[ConsumerRecord] = []
-        while len(records) < end:
-            records += (await consumer.getmany(tp, timeout_ms=100)).get(tp, ())
-        return records
-    finally:
-        await consumer.stop()
 
 
 def _event(applicant: int, number: int) -> bytes:
@@ -68,7 +51,7 @@ async def test_order_within_a_partition_is_that_of_the_file(fresh_broker: Broker
                 record.key,
                 orjson.loads(record.value).get("number", orjson.loads(record.value).get("at")),
             )
-            for record in await _read(fresh_broker, partition)
+            for record in await read_partition(fresh_broker.bootstrap, EVENTS.name, partition)
         ]
         assert read == expected
 
@@ -85,7 +68,11 @@ async def test_lines_that_are_no_events(fresh_embedded_broker: Broker) -> None:
         counts = await publish(publisher, lines, on_fault=faults.append)
         assert (counts, [line.number for line in faults]) == (Published(1, 0, 2), [1, 3])
         assert await publish(publisher, lines, raw=True) == Published(3, 0, 0)
-    records = [r for n in range(_PARTITIONS) for r in await _read(broker, n)]
+    records = [
+        r
+        for n in range(_PARTITIONS)
+        for r in await read_partition(broker.bootstrap, EVENTS.name, n)
+    ]
     assert [r.value for r in records if r.key is None] == [b"junk", b"[]"]
     assert all(r.partition == 0 for r in records if r.key is None)
 
@@ -98,7 +85,9 @@ async def test_large_and_empty_records_pass(fresh_broker: Broker) -> None:
         for value in values:
             await publisher.send(b"a", value)
         await publisher.flush()
-    assert [record.value for record in await _read(fresh_broker, 0)] == values
+    assert [
+        record.value for record in await read_partition(fresh_broker.bootstrap, EVENTS.name, 0)
+    ] == values
 
 
 async def test_a_rate_is_kept(fresh_embedded_broker: Broker) -> None:

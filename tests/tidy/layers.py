@@ -14,7 +14,14 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("features",),
     ("models",),
     ("streams.funding", "streams.admit", "streams.record"),
-    ("streams.step", "streams.wave", "streams.core", "streams.deployment"),
+    (
+        "streams.step",
+        "streams.wave",
+        "streams.core",
+        "streams.deployment",
+        "streams.partition",
+        "streams.evidence",
+    ),
     (
         "streams.broker",
         "streams.commit",
@@ -24,6 +31,9 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "streams.control.keys",  # both doors check signatures and write control events in one form
         "streams.control.records",
         "streams.signals",
+        "streams.dump",
+        "streams.frames",
+        "streams.sources",
     ),
     ("streams.recover", "streams.live", "streams.replay"),
     (

@@ -1,0 +1,68 @@
+"""`dipper live`: one worker."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(
+        epilog="Example: dipper live --broker 127.0.0.1:9092 --config examples/policies "
+        "--metrics-port 9100"
+    )(live)
+
+
+def live(
+    broker: Annotated[str, typer.Option(help="HOST:PORT of a running broker.")],
+    config: Annotated[Path, typer.Option(help="Folder of the deployment.")],
+    group: Annotated[
+        str, typer.Option(help="Consumer group; workers of one group share the partitions.")
+    ] = "dipper",
+    metrics_port: Annotated[
+        int, typer.Option(min=-1, max=65535, help="Port for /metrics; 0 any free one, -1 none.")
+    ] = -1,
+    metrics_host: Annotated[str, typer.Option(help="Address for /metrics.")] = "127.0.0.1",
+) -> None:
+    """Decide requests from dipper.events until SIGTERM or Ctrl-C; then finish, commit and leave.
+
+    Start as many as there is load for, up to one per partition. The kernels are compiled once per
+    version of the code, which takes up to a minute.
+    """
+    import asyncio
+
+    asyncio.run(_live(broker, config, group, metrics_port, metrics_host))
+
+
+async def _live(broker: str, config: Path, group: str, port: int, host: str) -> None:
+    import logging
+    from contextlib import ExitStack
+
+    from monitoring.collector import StepCollector
+    from monitoring.endpoint import serve_metrics
+    from streams.config import load_deployment
+    from streams.control.keys import load_public_key, verifier
+    from streams.live import Worker
+    from streams.signals import stop_event
+    from streams.step import Step
+
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    # What a client retries by itself is no news; what it gives up comes as an error of ours.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    stop = stop_event()
+    deployment = load_deployment(config)
+    verify = verifier(load_public_key(config))
+    worker = Worker(
+        broker,
+        lambda number, count: Step(deployment, number, count, verify),
+        batch_rows=deployment.limits.batch_rows,
+        group=group,
+    )
+    with ExitStack() as stack:
+        if port >= 0:
+            collector = StepCollector(deployment.institution_ids, lambda: worker.status)
+            shown = stack.enter_context(serve_metrics(collector, port, host))
+            typer.echo(f"metrics on http://{host}:{shown}/metrics")
+        await worker.run(stop)
+    typer.echo("left the group")
