@@ -9,9 +9,13 @@ import struct
 from collections.abc import Iterable
 from pathlib import Path
 
+from aiokafka import TopicPartition
+
+from streams.broker.client import log_end, make_consumer
 from streams.partition import Output
 from streams.topology import STEP_OUTPUTS
 
+_POLL_MS = 200
 _NULL = struct.pack("<I", 0xFFFFFFFF)
 
 
@@ -40,3 +44,26 @@ def write_dump(folder: Path, partition: int, outputs: Iterable[Output]) -> None:
 
 def _part(value: bytes | None) -> bytes:
     return _NULL if value is None else struct.pack("<I", len(value)) + value
+
+
+async def dump_topics(bootstrap: str, folder: Path, partitions: int) -> None:
+    """Write the files of what stands on the output topics, as a replay with `dump` writes them."""
+    consumer = make_consumer(bootstrap)
+    await consumer.start()
+    try:
+        for number in range(partitions):
+            outputs: list[Output] = []
+            for topic, each in enumerate(STEP_OUTPUTS):
+                partition = TopicPartition(each.name, number)
+                consumer.assign([partition])
+                end = await log_end(consumer, partition)
+                await consumer.seek_to_beginning(partition)
+                while await consumer.position(partition) < end:
+                    found = await consumer.getmany(partition, timeout_ms=_POLL_MS)
+                    outputs += (
+                        Output(topic, record.key, record.value, tuple(record.headers))
+                        for record in found.get(partition, ())
+                    )
+            write_dump(folder, number, outputs)
+    finally:
+        await consumer.stop()

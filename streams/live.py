@@ -11,8 +11,9 @@ Each partition that the group gives this worker has a task of its own:
    dies).
 6. Go on at 3 until the partition is revoked or the worker is told to stop.
 
-A rebalance only sets what is wanted and returns; a task sees it at its next step. An assertion in
-the step halts its partition alone: its offset stays, and its state is given up.
+A rebalance says that nothing is wanted, and waits a moment for batches under way, so that they are
+committed while the partition is ours; what takes longer is repeated by whoever has it next. An
+assertion in the step halts its partition alone: its offset stays, and its state is given up.
 """
 
 import asyncio
@@ -84,7 +85,9 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         self._assigned = asyncio.Event()
         self._failed = asyncio.Event()
         self._failure: Exception | None = None
+        self._revoking = False
         self._epoch = 0
+        self._session_ms = 0
         self._count = 0
         self._pool = ThreadPoolExecutor(thread_name_prefix="step")
         self._group: AIOKafkaConsumer
@@ -114,12 +117,13 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         self._count = await count_partitions(self._bootstrap)
         # Compiling would keep heartbeats waiting, so it comes before joining.
         await self._aside(self._compile)
+        self._session_ms = _SESSION_MS[kind]
         self._producer = make_producer(self._bootstrap, kind)
         self._group = make_consumer(
             self._bootstrap,
             group=self._group_id,
-            session_timeout_ms=_SESSION_MS[kind],
-            heartbeat_interval_ms=_SESSION_MS[kind] // 5,
+            session_timeout_ms=self._session_ms,
+            heartbeat_interval_ms=self._session_ms // 5,
         )
         await self._producer.start()
         try:
@@ -132,11 +136,23 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         if self._failure is not None:
             raise self._failure
 
-    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:  # noqa: ARG002
-        """Say that nothing is wanted for now: tasks stop at their next step."""
-        self._epoch += 1
+    async def on_partitions_revoked(
+        self,
+        revoked: Iterable[TopicPartition],  # noqa: ARG002 all of them, as the protocol is
+    ) -> None:
+        """Say that nothing is wanted for now; wait, not for long, for batches under way.
+
+        Until this returns the partitions are still ours, and what is committed is not repeated by
+        who has them next. Heartbeats wait too, hence the bound.
+        """
+        self._revoking = True
         for held in self._held.values():
             held.wanted = False
+        tasks = [held.task for held in self._held.values() if held.task is not None]
+        if tasks:
+            await asyncio.wait(tasks, timeout=self._session_ms / 4_000)
+        self._revoking = False
+        self._epoch += 1
 
     def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Say that there is something to take up. The group's own client reads no records."""
@@ -217,7 +233,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         except BaseException:
             held.partition = None  # the state is ahead of the log
             raise
-        if held.wanted:
+        if held.wanted or self._revoking:
             await commit(self._group, held.on_kafka, partition.position)
             held.committed = partition.position
 

@@ -19,6 +19,7 @@ from aiokafka.errors import KafkaError
 from streams.broker.client import log_end, make_consumer
 from streams.broker.lines import Line, LineFile, read_line
 from streams.broker.publish import partition_of
+from streams.broker.topics import count_partitions
 from streams.control.records import Caps, ControlLog, Entry, Position, split_signature
 from streams.errors import BrokerError, DipperError
 from streams.partition import Input
@@ -190,20 +191,15 @@ class _TopicReader:
         self._pool.shutdown()
 
     async def _open(self) -> int:
+        count = await count_partitions(self._bootstrap, self._topic)
         try:
             self._consumer = make_consumer(self._bootstrap)
             await self._consumer.start()
-            found = self._consumer.partitions_for_topic(self._topic)
-            if not found and self._topic in await self._consumer.topics():
-                found = self._consumer.partitions_for_topic(self._topic)
         except (KafkaError, OSError) as error:
             raise BrokerError(
                 f"{KAFKA}{self._bootstrap} cannot be read: {error}; is a broker running there?"
             ) from error
-        if not found:
-            await self._consumer.stop()
-            raise BrokerError(f"{self._bootstrap} has no topic {self._topic}")
-        return len(found)
+        return count
 
     async def _seek(self, partition: TopicPartition) -> int:
         self._consumer.assign([partition])

@@ -50,18 +50,15 @@ async def ensure_topics(bootstrap: str, partitions: int, *, replication: int = 1
         await admin.close()
 
 
-async def count_partitions(bootstrap: str) -> int:
-    """Return how many partitions `dipper.events` has; `BrokerError` where it does not stand."""
+async def count_partitions(bootstrap: str, topic: str = EVENTS.name) -> int:
+    """Return how many partitions the topic has; `BrokerError` where it does not stand."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     try:
         await admin.start()
-        if EVENTS.name not in await admin.list_topics():
-            message = (
-                f"{bootstrap} has no topic {EVENTS.name}: "
-                "make it with `dipper control --partitions N` or `dipper broker --partitions N`"
-            )
+        if topic not in await admin.list_topics():
+            message = f"{bootstrap} has no topic {topic}; `dipper control` makes dipper's topics"
             raise BrokerError(message)
-        (found,) = await admin.describe_topics([EVENTS.name])
+        (found,) = await admin.describe_topics([topic])
         return len(found["partitions"])
     except (KafkaError, OSError) as error:
         message = f"cannot read topics of {bootstrap}: {error}; is a broker running there?"
