@@ -1,0 +1,154 @@
+"""The training set: features as they were at each request, with what became of it.
+
+1. Replay the log through the step that decides live, so that a feature in training is the feature
+that the worker will see. 2. Take each request's feature vector from its evidence. 3. Join the
+labels that were known by `as_of_ms`, by applicant and request id.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import polars as pl
+
+from features.catalog import Catalog, load_catalog
+from models.errors import ModelError
+from models.policy.platform import load_platform
+from streams.replay import replay
+
+LABELS = {"applicant": pl.String, "id": pl.String, "bad": pl.Int8, "known_at": pl.Int64}
+REQUEST = ("applicant", "request", "at", "type", "product", "channel")
+CATALOG = "catalog.toml"
+
+
+def read_labels(path: Path) -> pl.DataFrame:
+    """Return the labels of a CSV file: applicant, id (of the request), bad (0 or 1), known_at (ms).
+
+    Raises `ModelError` where a column is missing, a value is none, or a request stands twice.
+    """
+    remedy = "write a CSV with the columns applicant,id,bad,known_at"
+    try:
+        labels = pl.read_csv(path, schema_overrides=LABELS)
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror}); {remedy}.") from error
+    except pl.exceptions.PolarsError as error:
+        raise ModelError(f"{path}: {str(error).splitlines()[0]}; {remedy}.") from error
+    if missing := [name for name in LABELS if name not in labels.columns]:
+        raise ModelError(f"{path}: no column '{missing[0]}'; {remedy}.")
+    labels = labels.select(*LABELS).with_row_index("line", offset=2)
+    empty = pl.any_horizontal(pl.col(*LABELS).is_null()) | ~pl.col("bad").is_in([0, 1])
+    twice = pl.struct("applicant", "id").is_duplicated()
+    for wrong, what in (
+        (empty, "bad is 0 or 1 and nothing is empty"),
+        (twice, "one label a request, here are more"),
+    ):
+        if (lines := labels.filter(wrong)["line"]).len():
+            raise ModelError(f"{path}, line {lines[0]}: {what}; correct it.")
+    return labels.drop("line")
+
+
+def dataset(
+    events: Path,
+    labels: Path | pl.DataFrame,
+    config: Path,
+    *,
+    side: str | None = None,
+    as_of_ms: int | None = None,
+    policies: bool = True,
+    partitions: int = 1,
+) -> pl.DataFrame:
+    """Return one row a labelled request, oldest first: REQUEST, bad, known_at, and every feature.
+
+    Features are float64 by their catalog names; missing is NaN. `side` (consumer, business) keeps
+    the requests for products of that side; `as_of_ms` drops labels that were not known by then.
+    Without `policies` the log is replayed with no lender, for a first model, which its policies
+    cannot name yet: every request is declined, so offers, lines and loans of ours leave no trace.
+    Raises `ModelError` where nothing is left, and what `replay` raises.
+    """
+    known = labels if isinstance(labels, pl.DataFrame) else read_labels(labels)
+    if as_of_ms is not None:
+        known = known.filter(pl.col("known_at") <= as_of_ms)
+    with _folder(config, policies=policies) as folder:
+        result = replay(events, folder, partitions=partitions)
+    products = None
+    if side is not None:
+        products = [p.id for p in load_platform(config).products if p.side == side]
+    names = list(catalog_of(config).columns)
+    return label_requests(result.decisions, result.evidence, known, names, products)
+
+
+def label_requests(
+    decisions: pl.DataFrame,
+    evidence: pl.DataFrame,
+    labels: pl.DataFrame,
+    features: Sequence[str],
+    products: Sequence[str] | None = None,
+) -> pl.DataFrame:
+    """Return `dataset`'s frame from what a replay wrote: the requests that have a label.
+
+    `decisions` and `evidence` share the decision's `id`; the product is read from evidence, since a
+    drawdown names none (`products`: only those). Raises `ModelError` where no request has a label.
+    """
+    requests = decisions.select("id", *(name for name in REQUEST if name != "product"))
+    behind = evidence.select("id", "product", *features)
+    if products is not None:
+        behind = behind.filter(pl.col("product").is_in(list(products)))
+    frame = (
+        requests.join(behind, on="id", how="inner", validate="1:1")
+        .join(labels, left_on=("applicant", "request"), right_on=("applicant", "id"), how="inner")
+        .sort("at", "applicant", "request")
+        .select(*REQUEST, "bad", "known_at", *features)
+    )
+    if not frame.height:
+        raise ModelError(
+            f"labels: none of the log's {behind.height} requests has one;"
+            " give the labels of this log, known by the day asked for."
+        )
+    return frame
+
+
+def catalog_of(config: Path) -> Catalog:
+    """Return the catalog of a config folder."""
+    path = config / CATALOG
+    return load_catalog(path if path.is_file() else None)
+
+
+def trainable(frame: pl.DataFrame, catalog: Catalog, reader: str = "all") -> list[str]:
+    """Return the features that `reader` may read and that say something here, in catalog order.
+
+    A column with a single value, or none, cannot help and would bind the model to its row.
+    """
+    return [
+        feature.name
+        for feature in catalog.features
+        if reader in feature.readers and frame[feature.name].drop_nans().n_unique() > 1
+    ]
+
+
+def categorical(catalog: Catalog, features: Sequence[str]) -> list[str]:
+    """Return those of `features` whose numbers are codes of categories."""
+    codes = {attribute.name for attribute in catalog.attributes if attribute.type == "category"}
+    return [
+        feature.name
+        for feature in catalog.features
+        if feature.of in codes and feature.source == "attribute" and feature.name in set(features)
+    ]
+
+
+@contextmanager
+def _folder(config: Path, *, policies: bool) -> Iterator[Path]:
+    """Give the config folder, or a copy of it without models and policies."""
+    if policies:
+        yield config
+        return
+    with tempfile.TemporaryDirectory(prefix="dipper-dataset-") as name:
+        folder = Path(name)
+        kept = (config / "platform.toml", config / CATALOG)
+        for path in (*kept, *config.glob("institutions/*/institution.toml")):
+            if path.is_file():
+                target = folder / path.relative_to(config)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, target)
+        yield folder
