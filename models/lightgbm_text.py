@@ -124,7 +124,15 @@ class _Reader:
         return [int(item) for item in items]
 
     def numbers(self, values: dict[str, str], key: str, count: int, where: str) -> list[float]:
-        items = self._items(values, key, count, where)
+        return self._finite(self._items(values, key, count, where), key, where)
+
+    def thresholds(self, values: dict[str, str], count: int, where: str) -> list[float]:
+        """Return numbers, or infinity for a split that only asks whether there is a value."""
+        items = self._items(values, "threshold", count, where)
+        self._finite([item for item in items if item != "inf"], "threshold", where)
+        return [float(item) for item in items]
+
+    def _finite(self, items: list[str], key: str, where: str) -> list[float]:
         if not all(_NUMBER.fullmatch(item) for item in items):
             raise self.refuse(
                 f"'{key}' of {where} holds something else than finite numbers; retrain it"
@@ -243,7 +251,7 @@ def _tree(reader: _Reader, index: int, feature_count: int) -> TextTree:
         num_leaves=num_leaves,
         leaf_value=reader.numbers(values, "leaf_value", num_leaves, where),
         split_feature=reader.integers(values, "split_feature", splits, where),
-        threshold=reader.numbers(values, "threshold", splits, where),
+        threshold=reader.thresholds(values, splits, where),
         decision_type=reader.integers(values, "decision_type", splits, where),
         left_child=reader.integers(values, "left_child", splits, where),
         right_child=reader.integers(values, "right_child", splits, where),

@@ -138,6 +138,23 @@ def test_trained_models_score_as_in_lightgbm(name: str, tmp_path: Path) -> None:
     assert same_bits(np.concatenate(got), expected)
 
 
+def test_split_on_presence_alone() -> None:
+    """A split that tells missing from present has the limit infinity, and scores as in LightGBM."""
+    rng = np.random.default_rng(3)
+    X = rng.normal(size=(500, 2))
+    X[rng.random(500) < 0.5, 0] = np.nan
+    data = lgb.Dataset(X, np.isnan(X[:, 0]).astype(float))
+    booster = lgb.train({**BASE, "num_leaves": 3}, data, 2)
+    text = booster.model_to_string()
+    assert "\nthreshold=inf" in text
+    tables = with_one_step(
+        compile_trees(parse_lightgbm_text(Path("model.txt"), text.encode()), range(2))
+    )
+    probes = np.array([[value, 0.0] for value in EDGES])
+    got = raw_scores(tables, to_block(probes, 2, [0, 1]), len(probes))[0]
+    assert same_bits(got, booster.predict(probes, raw_score=True))
+
+
 def test_path_is_chosen_at_load() -> None:
     """Up to 64 leaves a tree is masked, beyond it is walked."""
     tables = compile_trees(random_model(0, [1, 2, 64, 65]), PLACE)
