@@ -16,7 +16,7 @@ WORKERS ?= 2
 # Compiled kernels with bounds checks must never be mixed with those without: Numba's cache cannot tell them apart.
 CHECKED := $(CURDIR)/.cache/numba-boundscheck
 
-.PHONY: help setup check test demo bench superlender lock format clean
+.PHONY: help setup check test demo bench models superlender lock format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,15 @@ demo: setup ## Requests decided live: make demo ARGS="--seconds 20 --summary jso
 
 bench: setup ## The step at real size, with its result hash
 	$(BIN)/dipper bench step $(ARGS)
+
+models: setup ## The example models again, from a simulated population (10 minutes)
+	@mkdir -p .cache/models
+	$(BIN)/dipper simulate --out .cache/models/events.jsonl.gz --labels .cache/models/labels.csv \
+		--applicants 8000 --firm-share 0.3 --days 45 --rate 1.5 --request-share 0.08 --seed 1
+	@for side in consumer business; do $(BIN)/dipper train .cache/models/events.jsonl.gz \
+		--label .cache/models/labels.csv --config examples/policies --first --name $$side --side $$side \
+		--features examples/policies/models/$$side.txt --trees 100 --learning-rate 0.08 \
+		--out examples/policies/models/$$side; done
 
 superlender: setup ## A real lender's history through Apache Kafka: train, decide, measure, replay
 	$(BIN)/python -m examples.superlender $(ARGS)

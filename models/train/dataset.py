@@ -16,6 +16,7 @@ import polars as pl
 from features.catalog import Catalog, load_catalog
 from models.errors import ModelError
 from models.policy.platform import load_platform
+from streams.config import PUBLIC_KEY_FILE
 from streams.replay import replay
 
 LABELS = {"applicant": pl.String, "id": pl.String, "bad": pl.Int8, "known_at": pl.Int64}
@@ -50,7 +51,7 @@ def read_labels(path: Path) -> pl.DataFrame:
 
 
 def dataset(
-    events: Path,
+    events: str | Path,
     labels: Path | pl.DataFrame,
     config: Path,
     *,
@@ -63,6 +64,7 @@ def dataset(
 
     Features are float64 by their catalog names; missing is NaN. `side` (consumer, business) keeps
     the requests for products of that side; `as_of_ms` drops labels that were not known by then.
+    `events` is what `streams.replay` reads: a file of events, a kept log, a topic.
     Without `policies` the log is replayed with no lender, for a first model, which its policies
     cannot name yet: every request is declined, so offers, lines and loans of ours leave no trace.
     Raises `ModelError` where nothing is left, and what `replay` raises.
@@ -88,22 +90,28 @@ def label_requests(
 ) -> pl.DataFrame:
     """Return `dataset`'s frame from what a replay wrote: the requests that have a label.
 
-    `decisions` and `evidence` share the decision's `id`; the product is read from evidence, since a
-    drawdown names none (`products`: only those). Raises `ModelError` where no request has a label.
+    The two share the decision's id. A drawdown names no product: it has that of its line, whose id
+    is the id of the decision that opened it. `products`: only requests for those. Raises
+    `ModelError` where no request has a label.
     """
-    requests = decisions.select("id", *(name for name in REQUEST if name != "product"))
-    behind = evidence.select("id", "product", *features)
+    opened = decisions.select(line="id", line_product="product")
+    requests = (
+        decisions.join(opened, on="line", how="left")
+        .with_columns(pl.coalesce("product", "line_product").alias("product"))
+        .select("id", *REQUEST)
+    )
     if products is not None:
-        behind = behind.filter(pl.col("product").is_in(list(products)))
+        requests = requests.filter(pl.col("product").is_in(list(products)))
+    behind = evidence.select("decision", *features)
     frame = (
-        requests.join(behind, on="id", how="inner", validate="1:1")
-        .join(labels, left_on=("applicant", "request"), right_on=("applicant", "id"), how="inner")
+        requests.join(behind, left_on="id", right_on="decision", validate="1:1")
+        .join(labels, left_on=("applicant", "request"), right_on=("applicant", "id"))
         .sort("at", "applicant", "request")
         .select(*REQUEST, "bad", "known_at", *features)
     )
     if not frame.height:
         raise ModelError(
-            f"labels: none of the log's {behind.height} requests has one;"
+            f"labels: none of the log's {requests.height} requests has one;"
             " give the labels of this log, known by the day asked for."
         )
     return frame
@@ -127,6 +135,15 @@ def trainable(frame: pl.DataFrame, catalog: Catalog, reader: str = "all") -> lis
     ]
 
 
+def monotone(catalog: Catalog, features: Sequence[str]) -> list[int]:
+    """Return how risk must move with each of `features` by its catalog row: 1 up, -1 down, 0 free.
+
+    A model held to it never gives a worse price for a better fact, which no applicant would accept.
+    """
+    hints = {feature.name: feature.monotone for feature in catalog.features}
+    return [hints[name] for name in features]
+
+
 def categorical(catalog: Catalog, features: Sequence[str]) -> list[str]:
     """Return those of `features` whose numbers are codes of categories."""
     codes = {attribute.name for attribute in catalog.attributes if attribute.type == "category"}
@@ -145,7 +162,7 @@ def _folder(config: Path, *, policies: bool) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="dipper-dataset-") as name:
         folder = Path(name)
-        kept = (config / "platform.toml", config / CATALOG)
+        kept = (config / "platform.toml", config / CATALOG, config / PUBLIC_KEY_FILE)
         for path in (*kept, *config.glob("institutions/*/institution.toml")):
             if path.is_file():
                 target = folder / path.relative_to(config)

@@ -54,6 +54,7 @@ class TrainingResult:
     rows_equal_lightgbm: int
     """Test rows whose compiled raw score was compared with LightGBM's and is the same float64."""
     trees: int
+    features: int
     auc: Estimate
     ks: Estimate
     gini: Estimate
@@ -136,6 +137,7 @@ def train(
         rows_test=len(test.bad),
         rows_equal_lightgbm=len(expected),
         trees=len(model.trees),
+        features=len(features),
         auc=metrics.auc,
         ks=metrics.ks,
         gini=metrics.gini,

@@ -1,5 +1,6 @@
 """`dipper train`: a model from a log and its labels, measured on later rows, as a folder."""
 
+import enum
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +13,13 @@ if TYPE_CHECKING:
     from models.train import TrainingResult
 
 
+class Summary(enum.StrEnum):
+    """How the result is told."""
+
+    text = "text"
+    json = "json"
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command(
@@ -21,12 +29,16 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
-    events: Annotated[Path, typer.Argument(help="Events, JSON Lines (.gz) or Parquet.")],
-    label: Annotated[Path, typer.Option(help="Outcomes: applicant,id,bad,known_at.")],
-    config: Annotated[Path, typer.Option(help="Folder of the deployment.")],
-    name: Annotated[str, typer.Option(help="Name of the model, as policies call it.")],
+    events: Annotated[
+        str, typer.Argument(help="JSON Lines (.gz too), Parquet, or kafka://HOST:PORT/TOPIC.")
+    ],
+    label: Annotated[Path, typer.Option(help="Outcomes: a CSV with applicant,id,bad,known_at.")],
+    config: Annotated[Path, typer.Option(help="Folder of the deployment.")] = Path(
+        "examples/policies"
+    ),
+    name: Annotated[str, typer.Option(help="Name of the model, as policies call it.")] = "consumer",
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the model; default CONFIG/models/NAME.")
+        Path | None, typer.Option(help="Folder of the model; default trained/NAME.")
     ] = None,
     side: Annotated[
         str | None, typer.Option(help="Only requests of this side: consumer or business.")
@@ -37,13 +49,21 @@ def train(
     as_of: Annotated[
         str | None, typer.Option(metavar="YYYY-MM-DD", help="Only labels known by this day, UTC.")
     ] = None,
+    features: Annotated[
+        Path | None, typer.Option(help="File, a name a line; default: all that say something.")
+    ] = None,
     train_share: Annotated[
         float, typer.Option(min=0.05, max=0.9, help="Oldest rows, to learn from.")
     ] = 0.55,
     calibrate_share: Annotated[
         float, typer.Option(min=0.05, max=0.9, help="Next rows, to stop and calibrate on.")
     ] = 0.15,
+    trees: Annotated[int, typer.Option(min=1, max=10_000, help="Trees at most.")] = 1_000,
+    learning_rate: Annotated[float, typer.Option(min=0.001, max=1.0, help="Of LightGBM.")] = 0.03,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same model.")] = 1,
+    summary: Annotated[
+        Summary, typer.Option(help="json: the last line is one JSON object.")
+    ] = Summary.text,
 ) -> None:
     """Train a LightGBM model on features as they were at each request.
 
@@ -55,32 +75,31 @@ def train(
     from features.errors import CatalogError
     from models.errors import ModelError
     from models.policy.errors import PolicyError
-    from models.train import train as fit
-    from models.train.dataset import catalog_of, categorical, dataset, trainable
+    from models.train.log import train_on_log
 
     as_of_ms = None if as_of is None else _day_ms(as_of)
-    console = Console(stderr=True)
     try:
-        with console.status("replaying the log"):
-            frame = dataset(events, label, config, side=side, as_of_ms=as_of_ms, policies=not first)
-        catalog = catalog_of(config)
-        features = trainable(frame, catalog)
-        with console.status(f"training on {frame.height:,} requests, {len(features)} features"):
-            result = fit(
-                frame,
-                features,
-                label="bad",
-                time="at",
+        with Console(stderr=True).status("replaying the log, then training"):
+            result = train_on_log(
+                events,
+                label,
+                config,
+                out or Path("trained") / name,
                 name=name,
-                folder=out or config / "models" / name,
-                definition_hashes=catalog.definition_hashes,
+                features=features,
+                side=side,
+                as_of_ms=as_of_ms,
+                policies=not first,
+                parameters={"learning_rate": learning_rate},
                 fractions=(train_share, calibrate_share),
-                categorical=categorical(catalog, features),
+                rounds_max=trees,
                 seed=seed,
             )
     except (CatalogError, ModelError, PolicyError, OSError) as error:
         raise DipperError(str(error)) from error
-    _show(result, len(features))
+    _show(result)
+    if summary is Summary.json:
+        typer.echo(_json(result))
 
 
 def _day_ms(day: str) -> int:
@@ -90,17 +109,42 @@ def _day_ms(day: str) -> int:
         raise DipperError(f"--as-of {day}: not a day; write it as 2026-01-31") from error
 
 
-def _show(result: "TrainingResult", features: int) -> None:
+def _show(result: "TrainingResult") -> None:
     from rich.console import Console
     from rich.table import Table
 
     table = Table("", "", title=f"{result.folder} ({result.sha256[:16]})", show_header=False)
     table.add_row("rows", f"{result.rows_train:,} to learn from, {result.rows_calibrate:,}"
                   f" to calibrate on, {result.rows_test:,} newest to measure on")  # fmt: skip
-    table.add_row("trees, features", f"{result.trees:,}, {features}")
+    table.add_row("trees, features", f"{result.trees:,}, {result.features:,}")
     for measure, estimate in (("AUC", result.auc), ("KS", result.ks), ("Brier", result.brier)):
         table.add_row(
             measure, f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f}, 95 %)"
         )
     table.add_row("mean PD, bad rate", f"{result.mean_pd:.3f}, {result.bad_rate:.3f}")
     Console().print(table)
+
+
+def _json(result: "TrainingResult") -> str:
+    """Return figures of the newest rows, which is out of time, as one line of JSON."""
+    import orjson
+
+    return orjson.dumps(
+        {
+            "folder": str(result.folder),
+            "sha256": result.sha256,
+            "rows_train": result.rows_train,
+            "rows_calibrate": result.rows_calibrate,
+            "rows_test": result.rows_test,
+            "trees": result.trees,
+            "auc": result.auc.value,
+            "auc_out_of_time": result.auc.value,
+            "auc_interval": [result.auc.low, result.auc.high],
+            "ks": result.ks.value,
+            "ks_interval": [result.ks.low, result.ks.high],
+            "brier": result.brier.value,
+            "bad_rate": result.bad_rate,
+            "mean_pd": result.mean_pd,
+            "scores_equal_lightgbm": result.rows_equal_lightgbm == result.rows_test,
+        }
+    ).decode()

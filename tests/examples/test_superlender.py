@@ -13,8 +13,9 @@ import pytest
 
 from examples.superlender import convert
 from features.catalog import load_catalog
-from models.policy.loader import catalog_columns, load_policies
+from models.policy.loader import load_policies
 from models.policy.platform import load_institutions, load_platform
+from streams.config import columns_of
 from streams.limits import AHEAD_MS_MAX, LATE_MS_MAX
 
 CONFIG = Path(convert.__file__).parent / "config"
@@ -158,7 +159,7 @@ def test_config_loads() -> None:
     """Three lenders' policies load with the catalog, and every case they state holds."""
     platform = load_platform(CONFIG)
     institutions = load_institutions(CONFIG, platform)
-    columns = catalog_columns(load_catalog(CONFIG / "catalog.toml"))
+    columns = columns_of(load_catalog(CONFIG / "catalog.toml"))
     policies = load_policies(CONFIG, platform, institutions, columns, {"consumer": 0})
     assert [info.id for info in policies.infos] == [
         f"{lender}/{convert.PRODUCT}" for lender in ("dawn", "meadow", "north")

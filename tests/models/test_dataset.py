@@ -17,13 +17,14 @@ DECISIONS = pl.DataFrame(
         "request": ["e1", "e1", "e2", "e1"],
         "at": [30, 10, 20, 40],
         "type": ["application", "application", "drawdown", "application"],
+        "product": ["cash_line", "cash_line", None, "invoice_loan"],
         "channel": ["app", "web", None, "supplier"],
+        "line": [None, None, "d1", None],
     }
 )
 EVIDENCE = pl.DataFrame(
     {
-        "id": ["d4", "d3", "d2", "d1"],
-        "product": ["invoice_loan", "cash_line", "cash_line", "cash_line"],
+        "decision": ["d4", "d3", "d2", "d1"],
         "income_cents": [math.nan, 1.0, 2.0, 3.0],
     }
 )

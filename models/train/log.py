@@ -1,0 +1,71 @@
+"""From a log and its labels to a model, as `dipper train` and a notebook do it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from features.catalog import Catalog
+from models.errors import ModelError
+from models.train.dataset import catalog_of, categorical, dataset, monotone, trainable
+from models.train.fit import TrainingResult, train
+
+
+def train_on_log(
+    events: str | Path,
+    labels: Path | pl.DataFrame,
+    config: Path,
+    folder: Path,
+    *,
+    name: str,
+    features: Path | Sequence[str] | None = None,
+    side: str | None = None,
+    as_of_ms: int | None = None,
+    policies: bool = True,
+    parameters: Mapping[str, Any] | None = None,
+    **split: Any,
+) -> TrainingResult:
+    """Replay `events` under `config`, train on the requests that `labels` know, write to `folder`.
+
+    `features`: names, a file of names, or None for all that say something. `side`, `as_of_ms` and
+    `policies` as in `models.train.dataset.dataset`, `split` (fractions or boundaries_ms,
+    rounds_max, seed ...) as in `models.train.fit.train`. The model is held to the catalog's hints
+    on how risk moves with a feature. Raises ModelError, and what a replay raises.
+    """
+    catalog = catalog_of(config)
+    if isinstance(features, Path):
+        features = read_features(features, catalog)
+    frame = dataset(events, labels, config, side=side, as_of_ms=as_of_ms, policies=policies)
+    names = trainable(frame, catalog) if features is None else list(features)
+    return train(
+        frame,
+        names,
+        label="bad",
+        time="at",
+        name=name,
+        folder=folder,
+        definition_hashes=catalog.definition_hashes,
+        categorical=categorical(catalog, names),
+        parameters={"monotone_constraints": monotone(catalog, names), **(parameters or {})},
+        **split,
+    )
+
+
+def read_features(path: Path, catalog: Catalog) -> list[str]:
+    """Return the features that a file names, a name a line, in catalog order.
+
+    Blank lines and what follows a # say nothing. Raises ModelError with the line of an unknown
+    name.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelError(f"{path}: cannot be read ({error}); name a file of names.") from error
+    named = set()
+    for number, line in enumerate(lines, 1):
+        name = line.partition("#")[0].strip()
+        if name and name not in catalog.columns:
+            raise ModelError(f"{path}:{number}: no feature '{name}' in the catalog; correct it.")
+        named.add(name)
+    return [name for name in catalog.columns if name in named]

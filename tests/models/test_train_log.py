@@ -1,0 +1,78 @@
+"""`dipper train`, from a simulated log to a model that a deployment loads."""
+
+from pathlib import Path
+
+import orjson
+import pytest
+from typer.testing import CliRunner
+
+from features.catalog import load_catalog
+from models.artifact import load_models
+from models.errors import ModelError
+from models.train.log import read_features
+from streams.cli import app
+from streams.simulate.log import write_log
+from streams.simulate.world import WorldConfig
+
+POLICIES = Path(__file__).resolve().parents[2] / "examples" / "policies"
+START_MS = 1_767_225_600_000  # 2026-01-01
+
+
+def test_from_log_to_model(tmp_path: Path) -> None:
+    """A log and its labels give a model that loads, ranks better than chance, and comes out the
+    same again.
+    """
+    events, labels = tmp_path / "events.jsonl.gz", tmp_path / "labels.csv"
+    config = WorldConfig(
+        applicants=400,
+        firm_share=0.1,
+        rate_per_second=400 * 2 / 86_400,
+        request_share=0.3,
+        closed_loop=False,
+        for_file=True,
+    )
+    written = write_log(config, START_MS, 8, events, labels)
+    told = []
+    for run in ("a", "b"):
+        arguments = [
+            *("train", str(events), "--label", str(labels), "--config", str(POLICIES), "--first"),
+            *("--side", "consumer", "--features", str(POLICIES / "models" / "consumer.txt")),
+            *("--trees", "30", "--out", str(tmp_path / run), "--summary", "json"),
+        ]
+        done = CliRunner().invoke(app, arguments)
+        assert done.exit_code == 0, done.output
+        told.append(orjson.loads(done.stdout.splitlines()[-1]))
+    catalog = load_catalog(POLICIES / "catalog.toml")
+    _, infos = load_models([tmp_path / "a"], catalog.columns, catalog.definition_hashes)
+    assert infos[0].sha256 == told[0]["sha256"] == told[1]["sha256"]
+    rows = sum(told[0][f"rows_{part}"] for part in ("train", "calibrate", "test"))
+    assert 0.8 * written.requests < rows < written.requests  # nine in ten are people's
+    assert told[0]["scores_equal_lightgbm"]
+    assert 0.55 < told[0]["auc"] == told[0]["auc_out_of_time"] < 0.9
+    assert told[0]["ks"] > 0
+    assert 0 < told[0]["brier"] < 0.25
+
+
+def test_missing_labels_are_told(tmp_path: Path) -> None:
+    """A labels file that is not there is refused with a sentence before the log is read."""
+    done = CliRunner().invoke(app, ["train", "none.jsonl", "--label", str(tmp_path / "none.csv")])
+    assert "none.csv: cannot be read" in str(done.exception)
+
+
+def test_features_are_read_in_catalog_order(tmp_path: Path) -> None:
+    """A file names features line by line; the order is the catalog's, so that it changes no
+    model.
+    """
+    path = tmp_path / "features.txt"
+    path.write_text("age_years\n\n# a comment\nincome_cents # another\n")
+    assert read_features(path, load_catalog(None)) == ["income_cents", "age_years"]
+
+
+def test_an_unknown_feature_is_told_by_line(tmp_path: Path) -> None:
+    """A name that the catalog does not have is refused with file and line."""
+    path = tmp_path / "features.txt"
+    path.write_text("age_years\nshoe_size\n")
+    with pytest.raises(ModelError, match=r"features.txt:2: no feature 'shoe_size'"):
+        read_features(path, load_catalog(None))
+    with pytest.raises(ModelError, match="cannot be read"):
+        read_features(tmp_path / "none.txt", load_catalog(None))
