@@ -4,6 +4,7 @@ Both are taken once and reused. A door fills a `Batch` and reads an `Out`; the s
 opposite.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -72,17 +73,43 @@ def clear_batch(batch: Batch) -> None:
     batch.used[:] = 0
 
 
-def append_record(batch: Batch, offset: int, key: bytes | None, value: bytes | None) -> bool:
-    """Copy one record into the batch; False, with nothing changed, where it has no room for it.
+def bytes_room(batch: Batch) -> int:
+    """Return how many bytes of records a batch takes.
 
-    Half of the bytes stay free: the slow lane writes the decoded text of its rows there, and text
-    is never longer decoded than it was with escapes.
+    Half of its memory stays free: the slow lane writes the decoded text of its rows there, and
+    text is never longer decoded than it was with escapes.
     """
+    return int(batch.data.shape[0]) // 2
+
+
+def fill_batch(batch: Batch, records: Sequence[tuple[int, bytes | None, bytes | None]]) -> None:
+    """Copy records (offset, key, value) into an empty batch, all at once; they must fit."""
+    rows = len(records)
+    assert batch.used[0] == batch.used[1] == 0
+    offsets, keys, values = zip(*records, strict=True) if records else ((), (), ())
+    batch.offset[:rows] = offsets
+    batch.key_len[:rows] = [-1 if key is None else len(key) for key in keys]
+    batch.value_len[:rows] = [-1 if value is None else len(value) for value in values]
+    text = b"".join(part for _, key, value in records for part in (key, value) if part)
+    assert len(text) <= bytes_room(batch)
+    batch.data[: len(text)] = np.frombuffer(text, np.uint8)
+    # Key, value, key, value ...: each starts where the one before it ends.
+    lengths = np.zeros(2 * rows + 1, np.int64)
+    lengths[1::2] = np.maximum(batch.key_len[:rows], 0)
+    lengths[2::2] = np.maximum(batch.value_len[:rows], 0)
+    starts = np.cumsum(lengths)
+    batch.key_start[:rows] = starts[0 : 2 * rows : 2]
+    batch.value_start[:rows] = starts[1 : 2 * rows : 2]
+    batch.used[:] = rows, len(text)
+
+
+def append_record(batch: Batch, offset: int, key: bytes | None, value: bytes | None) -> bool:
+    """Copy one record into the batch; False, with nothing changed, where it has no room for it."""
     row, end = int(batch.used[0]), int(batch.used[1])
     key_len = -1 if key is None else len(key)
     value_len = -1 if value is None else len(value)
-    room = batch.data.shape[0] // 2
-    if row == batch.offset.shape[0] or end + max(key_len, 0) + max(value_len, 0) > room:
+    taken = end + max(key_len, 0) + max(value_len, 0)
+    if row == batch.offset.shape[0] or taken > bytes_room(batch):
         return False
     batch.offset[row] = offset
     batch.key_start[row], batch.key_len[row] = end, key_len

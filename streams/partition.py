@@ -7,7 +7,7 @@ batch is filled or in what a dead letter looks like.
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
-from streams.buffers import Array, Batch, Out, append_record
+from streams.buffers import Array, Batch, Out, bytes_room, fill_batch
 from streams.limits import RECORD_BYTES_MAX
 from streams.schema import Refusal
 from streams.topology import EVENTS, OUT_DEAD_LETTER
@@ -62,6 +62,10 @@ class Partition:
         self.position = 0
         self._next = 0
         self._muted = False
+        self._taken: list[Input] = []
+        self._bytes = 0
+        self._rows_max = int(step.batch.offset.shape[0])
+        self._bytes_max = bytes_room(step.batch)
         self._oversize: Input | None = None
 
     def mute(self, *, on: bool) -> None:
@@ -76,11 +80,15 @@ class Partition:
 
     def add(self, record: Input) -> bool:
         """Take one record into the batch; False where `run` must come first."""
-        if self._oversize is not None:
+        if self._oversize is not None or len(self._taken) == self._rows_max:
             return False
-        if not append_record(self.step.batch, *record):
-            if self.step.batch.used[0]:
-                return False
+        size = self._bytes + len(record.key or b"") + len(record.value or b"")
+        if size <= self._bytes_max:
+            self._taken.append(record)
+            self._bytes = size
+        elif self._taken:
+            return False
+        else:
             self._oversize = record
         self._next = record.offset + 1
         return True
@@ -91,6 +99,8 @@ class Partition:
         A record that is larger than a whole batch has no place in the step's memory: it changes no
         state, and is refused here as the step refuses what is too long.
         """
+        fill_batch(self.step.batch, self._taken)
+        self._taken, self._bytes = [], 0
         for out in self.step.run():
             yield from _read(out, self.step.batch, self.step.partition)
         if self._oversize is not None:

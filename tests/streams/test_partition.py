@@ -2,8 +2,12 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from streams.buffers import append_record, fill_batch, make_batch
 from streams.limits import RECORD_BYTES_MAX
 from streams.partition import Input, Output, Partition
 from streams.topology import OUT_DEAD_LETTER, OUT_DECISION
@@ -89,3 +93,25 @@ def test_a_muted_partition_keeps_state_and_says_nothing() -> None:
     rest = _log([b"c", b"d", b"e"], len(log))
     assert _drive(folded, rest) == _drive(plain, rest)
     assert folded.position == plain.position == len(log) + 3
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 2**52),
+            st.none() | st.binary(max_size=9),
+            st.none() | st.binary(max_size=9),
+        ),
+        max_size=SIZE.batch_rows,
+    )
+)
+def test_filling_at_once_is_filling_one_by_one(
+    records: list[tuple[int, bytes | None, bytes | None]],
+) -> None:
+    """A batch filled in one go is, byte for byte, the batch filled record by record."""
+    at_once, one_by_one = make_batch(SIZE), make_batch(SIZE)
+    fill_batch(at_once, records)
+    for record in records:
+        assert append_record(one_by_one, *record)
+    for left, right in zip(at_once[:7], one_by_one[:7], strict=True):
+        assert np.array_equal(left, right)
