@@ -22,13 +22,16 @@ from streams.schema import DECISION
 from streams.state.tables import State
 
 WAVE_ROWS = 1_024  # rows of one wave at most: it bounds what a wave may write
+# A feature is this many float64 behind the one before: a stride of BLOCK, a power of two, would put
+# one request's features on four sets of the first cache.
+VECTOR_STRIDE = BLOCK + 8
 FUNDING_RECORDS_PER_ROW = 2  # a disbursement of less than was reserved draws and releases
 
 
 class Work(NamedTuple):
     """Working memory of the step, overwritten by each wave, and the sizes that kernels ask for."""
 
-    vectors: Array  # float64[columns, BLOCK], NaN missing
+    vectors: Array  # float64[columns, VECTOR_STRIDE], NaN missing; the first BLOCK columns count
     raw: Array  # float64[models, BLOCK]
     pd_ppm: Array  # int64[models, BLOCK], -1 missing
     applicants: Array  # int32[WAVE_ROWS]: row of the applicant of each row of the wave, -1
@@ -93,7 +96,7 @@ def make_work(
     assert sizes[SIZE_WAVE_BYTES] <= size.out_bytes, "out_bytes cannot hold one wave"
     assert sizes[SIZE_WAVE_ROWS] <= size.out_rows, "out_rows cannot hold one wave"
     return Work(
-        np.full((columns, BLOCK), np.nan),
+        np.full((columns, VECTOR_STRIDE), np.nan),
         np.zeros((models, BLOCK)),
         np.zeros((models, BLOCK), np.int64),
         np.zeros(WAVE_ROWS, np.int32),

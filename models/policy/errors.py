@@ -4,8 +4,10 @@ raise nothing.
 
 from pathlib import Path
 
+from streams.errors import DipperError
 
-class PolicyError(ValueError):
+
+class PolicyError(DipperError):
     """A policy that cannot be used: one sentence with file, line, field and remedy."""
 
 

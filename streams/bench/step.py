@@ -1,0 +1,258 @@
+"""How fast the step is, bytes to bytes on one core, and whether it gave the right answer.
+
+1. A population gets its history, and lines that it asked for and accepted: not timed.
+2. The traffic to be measured lies ready in memory, batch by batch.
+3. Each round runs it through a step that starts from there; timed is: copy into the batch, decode
+   to encode.
+4. Answers are checked: one decision for each request, nothing refused, money conserved, and the
+   same bytes in every round, one of which has smaller batches.
+"""
+
+import hashlib
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from streams.bench.deployment import write_deployment, write_model
+from streams.bench.traffic import START_MS, Load, Record, Traffic, make_loads
+from streams.buffers import Out
+from streams.config import load_deployment
+from streams.control.records import ControlLog, Position
+from streams.counters import DECIDED, REFUSED
+from streams.deployment import Deployment
+from streams.errors import DipperError
+from streams.schema import EVIDENCE_HEAD, Outcome, Refusal
+from streams.step import Step
+from streams.topology import OUT_DECISION, OUT_EVIDENCE
+
+BATCH_ROWS = 4_096
+OTHER_BATCH_ROWS = 1_000
+TRAINING_APPLICANTS = 4_000
+KINDS = {"requests": 1.0, "mixed": 0.1}  # traffic: share of requests in it
+
+
+class Size(NamedTuple):
+    """What is measured: events a round, the population and its history, the model, timed rounds."""
+
+    events: int = 200_000
+    applicants: int = 50_000
+    history: int = 20
+    trees: int = 200
+    leaves: int = 31
+    rounds: int = 3
+
+
+class Result(NamedTuple):
+    """One kind of traffic, measured; figures are those of the fastest round.
+
+    Rates and `us_per_...` are by the wall clock; `cpu_us_per_event` is the time that the processor
+    spent, which says the same on an idle machine and more on a busy one.
+    """
+
+    traffic: str
+    events: int
+    requests: int
+    approved: int
+    events_per_second: float
+    requests_per_second: float
+    us_per_event: float
+    us_per_request: float
+    cpu_us_per_event: float
+    out_bytes: int
+    sha256: str
+
+
+class _Round(NamedTuple):
+    seconds: float
+    cpu_seconds: float
+    sha256: str
+    out_bytes: int
+    requests: int
+    approved: int
+
+
+def bench_step(size: Size, on_stage: Callable[[str], None] = lambda _: None) -> list[Result]:
+    """Measure traffic of requests alone, then of one request in ten events.
+
+    `on_stage` is told what goes on. Raises `DipperError` where an answer is not the expected one.
+    """
+    with tempfile.TemporaryDirectory(prefix="dipper-bench-") as name:
+        folder = Path(name)
+        on_stage("compile, and derive vectors to train on")
+        write_deployment(folder, scored=False)
+        unscored = load_deployment(folder, _limits(size))
+        vectors = _vectors(unscored, size)
+        on_stage(f"train {size.trees} trees of {size.leaves} leaves on {len(vectors):,} vectors")
+        write_model(folder, unscored.catalog, vectors, size.trees, size.leaves)
+        write_deployment(folder, scored=True)
+        deployment = load_deployment(folder, _limits(size))
+        return [_measure(deployment, traffic, size, on_stage) for traffic in KINDS]
+
+
+def _limits(size: Size) -> dict[str, int]:
+    """Return capacities in which a round fits, since nothing expires while it lasts."""
+    offers = _power_of_two(size.applicants + size.events)
+    loans = _power_of_two(size.applicants)
+    return {
+        "applicants": _power_of_two(size.applicants),
+        "pages": size.applicants * (2 + (size.history + size.events // size.applicants) // 4),
+        "ids": 4 * offers,
+        "lines": _power_of_two(size.applicants),
+        "loans": loans,
+        "dues": 4 * loans,
+        "offers": offers,
+        "timers": 4 * offers,
+    }
+
+
+def _power_of_two(least: int) -> int:
+    return 1 << max(3, least.bit_length())
+
+
+def _vectors(deployment: Deployment, size: Size) -> NDArray[np.float64]:
+    """Return feature vectors of requests, float64[requests, columns], from the evidence."""
+    applicants = min(size.applicants, TRAINING_APPLICANTS)
+    prepared = _Prepared(deployment, Traffic(applicants, seed=2), size.history)
+    head, columns = EVIDENCE_HEAD.itemsize // 8, len(deployment.catalog.columns)
+    found = []
+    requests = list(prepared.traffic.mixed(5 * applicants, prepared.lines, 1.0))
+    for out in prepared.run(requests):
+        for start, length in _values(out, OUT_EVIDENCE):
+            row = out.data[start : start + length].view(np.float64)
+            found.append(row[head : head + columns].copy())
+    return np.array(found)
+
+
+class _Prepared:
+    """A step whose applicants have a history and an accepted line each."""
+
+    def __init__(self, deployment: Deployment, traffic: Traffic, history: int) -> None:
+        self.traffic = traffic
+        self.offset = 0
+        # Control events are ours; what they are signed with is no part of what is measured.
+        self.step = Step(deployment, 0, 1, lambda _: True)
+        self.lines: dict[bytes, bytes] = {}
+        control = ControlLog(lambda _: bytes(64), deployment.caps, [Position()])
+        entries = [*control.grants(), *control.ticks(START_MS)]
+        self._drain([(None, entry.value) for entry in entries])
+        self._drain(traffic.history(history))
+        for out in self.run(list(traffic.line_requests())):
+            for start, length in _values(out, OUT_DECISION):
+                decision = orjson.loads(out.data[start : start + length].tobytes())
+                self.lines[decision["applicant"].encode()] = decision["id"].encode()
+        self._drain(traffic.accepts(self.lines))
+
+    def run(self, records: Sequence[Record]) -> Iterator[Out]:
+        """Decide records; yield the output as the step does."""
+        for load in make_loads(records, BATCH_ROWS, self.offset):
+            load.fill(self.step.batch)
+            yield from self.step.run()
+        self.offset += len(records)
+
+    def _drain(self, records: Iterable[Record]) -> None:
+        for _ in self.run(list(records)):
+            continue
+
+
+def _values(out: Out, topic: int) -> Iterator[tuple[int, int]]:
+    rows = out.rows[: out.used[0]]
+    mine = rows[rows["topic"] == topic]
+    return zip(mine["value_start"].tolist(), mine["value_len"].tolist(), strict=True)
+
+
+def _measure(
+    deployment: Deployment, traffic: str, size: Size, on_stage: Callable[[str], None]
+) -> Result:
+    rounds = []
+    for number in range(size.rounds + 1):
+        last = number == size.rounds
+        batch_rows = OTHER_BATCH_ROWS if last else BATCH_ROWS
+        on_stage(f"{traffic}: {'check batches of' if last else 'round of'} {batch_rows:,} rows")
+        prepared = _Prepared(deployment, Traffic(size.applicants), size.history)
+        share = KINDS[traffic]
+        records = list(prepared.traffic.mixed(size.events, prepared.lines, share))
+        loads = make_loads(records, batch_rows, prepared.offset)
+        rounds.append(_run(prepared.step, loads))
+    best = min(rounds[:-1], key=lambda each: each.seconds)
+    asked = sum(b'"type":"drawdown"' in v or b'"type":"application"' in v for _, v in records)
+    _check(traffic, {each._replace(seconds=0.0, cpu_seconds=0.0) for each in rounds}, asked)
+    return Result(
+        traffic=traffic,
+        events=size.events,
+        requests=best.requests,
+        approved=best.approved,
+        events_per_second=round(size.events / best.seconds, 1),
+        requests_per_second=round(best.requests / best.seconds, 1),
+        us_per_event=round(1e6 * best.seconds / size.events, 4),
+        us_per_request=round(1e6 * best.seconds / best.requests, 4),
+        cpu_us_per_event=round(
+            1e6 * min(each.cpu_seconds for each in rounds[:-1]) / size.events, 4
+        ),
+        out_bytes=best.out_bytes,
+        sha256=best.sha256,
+    )
+
+
+class _Watch:
+    """Adds up wall-clock and processor time between `start` and `stop`."""
+
+    def __init__(self) -> None:
+        self.seconds = self.cpu_seconds = 0.0
+        self._since = (0.0, 0.0)
+
+    def start(self) -> None:
+        self._since = (time.perf_counter(), time.thread_time())
+
+    def stop(self) -> None:
+        self.seconds += time.perf_counter() - self._since[0]
+        self.cpu_seconds += time.thread_time() - self._since[1]
+
+
+def _run(step: Step, loads: Sequence[Load]) -> _Round:
+    """Run the loads through the step. Hashing what it writes is not timed."""
+    digest, out_bytes, watch = hashlib.sha256(), 0, _Watch()
+    decided = slice(DECIDED, DECIDED + len(Outcome))
+    before = step.counters.copy()
+    for load in loads:
+        watch.start()
+        load.fill(step.batch)
+        outputs = step.run()
+        while (out := next(outputs, None)) is not None:
+            watch.stop()
+            digest.update(out.data[: out.used[1]].data)
+            out_bytes += int(out.used[1])
+            watch.start()
+        watch.stop()
+    counted = step.counters - before
+    refused = counted[REFUSED + 1 : REFUSED + len(Refusal)]
+    if refused.any():
+        names = [Refusal(int(code) + 1).name.lower() for code in np.flatnonzero(refused)]
+        raise DipperError(f"the benchmark's records were refused: {', '.join(names)}")
+    for lease in step.core.state.leases:
+        pots = sum(int(lease[f"{pot}_cents"]) for pot in ("free", "reserved", "drawn", "returned"))
+        if int(lease["granted_cents"]) + int(lease["overdrawn_cents"]) != pots:
+            raise DipperError("money was not conserved: granted + overdrawn is not the sum of pots")
+    return _Round(
+        watch.seconds,
+        watch.cpu_seconds,
+        digest.hexdigest(),
+        out_bytes,
+        int(counted[decided].sum()),
+        int(counted[DECIDED + Outcome.APPROVED]),
+    )
+
+
+def _check(traffic: str, answers: set[_Round], asked: int) -> None:
+    if len(answers) != 1:
+        raise DipperError(f"{traffic}: rounds differ in their bytes: {sorted(answers)}")
+    (answer,) = answers
+    if answer.requests != asked:
+        raise DipperError(f"{traffic}: {asked} requests, but {answer.requests} decisions")
+    if not 0 < answer.approved < asked:
+        raise DipperError(f"{traffic}: of {asked} requests {answer.approved} were approved")

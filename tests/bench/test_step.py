@@ -1,0 +1,42 @@
+"""`dipper bench step` at a small size: it runs, and its answers are the expected ones."""
+
+import json
+import re
+
+import pytest
+from typer.testing import CliRunner
+
+from streams import cli
+from streams.bench import step as bench
+from streams.errors import DipperError
+
+SMALL = bench.Size(events=3_000, applicants=300, history=5, trees=5, leaves=7, rounds=1)
+
+
+def test_the_bench_runs_and_checks_its_answers() -> None:
+    """Each kind of traffic is decided in full, alike whatever the batches, and told as JSON."""
+    arguments = ["bench", "step", "--requests", "3000", "--applicants", "300", "--history", "5"]
+    arguments += ["--trees", "5", "--leaves", "7", "--rounds", "1", "--summary", "json"]
+    done = CliRunner().invoke(cli.app, arguments, catch_exceptions=False)
+    print(done.output)
+    results = json.loads(done.stdout.splitlines()[-1])
+    assert results["requests"]["requests"] == 3_000
+    assert 200 < results["mixed"]["requests"] < 400
+    for each in results.values():
+        assert 0 < each["approved"] < each["requests"]
+        assert re.fullmatch("[0-9a-f]{64}", each["sha256"])
+        assert each["requests_per_second"] <= each["events_per_second"]
+
+
+def test_a_wrong_answer_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A round whose bytes differ from the others ends the benchmark with a sentence."""
+    run = bench._run
+    rounds = iter(range(9))
+
+    def spoilt(*arguments: object) -> object:
+        result = run(*arguments)  # type: ignore[arg-type]
+        return result._replace(sha256=f"{next(rounds)}")
+
+    monkeypatch.setattr(bench, "_run", spoilt)
+    with pytest.raises(DipperError, match="differ in their bytes"):
+        bench.bench_step(SMALL)
