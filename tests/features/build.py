@@ -60,7 +60,7 @@ def small_state(events: int = 0) -> State:
     pages = events // PAGE_EVENTS + 8
     size = Limits(
         applicants=8, pages=pages + (pages % 7 == 0), ids=8, lines=8, loans=32, dues=128,
-        offers=8, timers=16,
+        offers=8, timers=32, expiries_per_tick=8,
     )  # fmt: skip
     state = make_state(size, 1, 0, 1, 1)
     person = state.applicants[APPLICANT]
