@@ -19,8 +19,8 @@ labelled Good or Bad. Writes `events.jsonl.gz`, in the order in which each fact 
    demographics twice, word for word: once is enough.
 6. Five earlier loans (`totaldue` 62,700 or 68,100) lack their amount; all others with that total
    and term were loans of 60,000.
-7. A tick stands before each six hours that hold events, and bears their end: every event is at
-   most six hours behind its partition's time and never ahead of it.
+7. A tick stands before each day that holds events, and bears its end: every event is at most a
+   day behind its partition's time and never ahead of it.
 
 All times are read as UTC. What cannot be dated (position, bank branch) is left out.
 """
@@ -39,7 +39,7 @@ from streams.simulate.log import open_lines
 
 ISSUER = "superlender"
 PRODUCT, CHANNEL = "instalment_loan", "app"
-TICK_MS = DAY_MS // 4
+TICK_MS = DAY_MS
 INSTALMENT_DAYS = 30
 LABEL_GRACE_DAYS = 30  # the data do not say when a loan turned Bad: 30 days past due, as is usual
 EARLIER, CURRENT = 18_183, 4_368

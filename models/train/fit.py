@@ -51,6 +51,8 @@ class TrainingResult:
     rows_train: int
     rows_calibrate: int
     rows_test: int
+    test_from_ms: int
+    """Time of the oldest test row."""
     rows_equal_lightgbm: int
     """Test rows whose compiled raw score was compared with LightGBM's and is the same float64."""
     trees: int
@@ -135,6 +137,7 @@ def train(
         rows_train=len(learn.bad),
         rows_calibrate=len(calibrate.bad),
         rows_test=len(test.bad),
+        test_from_ms=int(test.at_ms[0]),
         rows_equal_lightgbm=len(expected),
         trees=len(model.trees),
         features=len(features),
