@@ -33,7 +33,8 @@ def loan_facts(
     """Write the facts of source "loans" to `facts[LOANS_0 :]`, in the order of `tables.FACTS`.
 
     Reads LOAN[loans] from `first_loan` (-1: none) along `next`, and DUE[dues]; overwrites
-    int64 `sums[LOAN_SUMS]`. Amounts in cents, times in days.
+    int64 `sums[LOAN_SUMS]`. Amounts in cents, times in days. Of loans disbursed at one time the
+    last is the one that stands later in the log; of dues of one time, the first of such a loan.
     """
     for k in range(sums.shape[0]):
         sums[k] = 0

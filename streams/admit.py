@@ -1,8 +1,9 @@
 """Stage 3: may this event count? A ladder of checks in the order of `schema.Refusal`, the first
 that fails wins.
 
-Reads partition, applicants, ids; writes nothing. What depends on offers and loans is refused later,
-by the rows that `streams/funding/` applies, since those look at money and must run in log order.
+Reads partition, applicants, ids, and whether a decision of that id stands; writes nothing. What
+depends on offers and loans is refused later, by `streams/funding/`, since that looks at money and
+must run in log order.
 """
 
 from streams.buffers import Array, Batch
@@ -12,6 +13,7 @@ from streams.limits import AHEAD_MS_MAX, LATE_MS_MAX
 from streams.schema import EventType, Refusal
 from streams.state.applicants import has_recent
 from streams.state.ids import has_id
+from streams.state.index import find_pair
 from streams.state.tables import State
 
 _NONE = int(Refusal.NONE)
@@ -60,9 +62,34 @@ def _key_is_applicant(batch: Batch, i: int) -> bool:
 
 
 @kernel
+def _is_duplicate(state: State, event: Array, i: int, applicant: int) -> bool:
+    """Say whether event `i` repeats one that counted.
+
+    Activity and signals: among the applicant's last ids. All others: among the ids remembered; and
+    a request also as long as its decision stands as an offer or a line, whose id it would take.
+    """
+    lo = event[i].key_lo
+    hi = event[i].key_hi
+    kind = event[i].type
+    if kind in (_ACTIVITY, _SIGNAL):
+        return bool(applicant >= 0 and has_recent(state.applicants, applicant, lo))
+    if has_id(state.partition, state.loans, state.ids, lo, hi):
+        return True
+    if kind > _DRAWDOWN:
+        return False
+    return bool(
+        find_pair(state.offer_slots, state.offers, lo, hi) >= 0
+        or find_pair(state.line_slots, state.lines, lo, hi) >= 0
+    )
+
+
+@kernel
 def admit(state: State, batch: Batch, i: int, applicant: int) -> int:
     """Return the Refusal of event `i`, 0 where it is admitted. `applicant`: its row, -1 not known
     yet.
+
+    Before the first tick only requests are refused for their time; then whatever lies too far
+    ahead, and requests and answers that are too old. Activity, signals and loan events never are.
     """
     event = batch.events
     partition = state.partition
@@ -85,9 +112,6 @@ def admit(state: State, batch: Batch, i: int, applicant: int) -> int:
             return _TOO_OLD
     elif kind <= _DRAWDOWN:
         return _NOT_STARTED
-    if kind in (_ACTIVITY, _SIGNAL):
-        if applicant >= 0 and has_recent(state.applicants, applicant, event[i].key_lo):
-            return _DUPLICATE
-    elif has_id(partition, state.loans, state.ids, event[i].key_lo, event[i].key_hi):
+    if _is_duplicate(state, event, i, applicant):
         return _DUPLICATE
     return _NONE

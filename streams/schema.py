@@ -71,13 +71,14 @@ class Refusal(IntEnum):
     TOO_FAR_AHEAD = 17
     TOO_OLD = 18
     DUPLICATE = 19
-    # enrich
-    NO_ROOM = 20
-    UNKNOWN_OFFER = 21
-    OFFER_EXPIRED = 22
-    WRONG_STATE = 23  # the table of the life of an offer or loan has no such step
-    UNKNOWN_LOAN = 24
-    NOT_YOURS = 25  # the decision or loan is another applicant's or another institution's
+    # enrich and reserve
+    UNKNOWN_OFFER = 20
+    UNKNOWN_LOAN = 21
+    NOT_YOURS = 22  # the decision is another applicant's or another institution's
+    OFFER_EXPIRED = 23
+    WRONG_STATE = 24  # the table of the life of an offer or loan has no such step
+    BAD_AMOUNT = 25  # nothing at all, or more than was offered, is owed, or was paid
+    NO_ROOM = 26  # a table is full: the event may be sent again once there is room
 
 
 class Outcome(IntEnum):
@@ -306,7 +307,7 @@ APPLICANT = np.dtype(
             "used first_page last_page events truncated first_line first_loan open_offers "
             "recent_next",
         ),
-        ("reserved_cents", "i8"),  # live reservations of loans and draws, all institutions
+        ("reserved_cents", "i8"),  # held by open offers, all institutions
         ("last_at", "i8"),
         ("wave", "i8"),
         ("recent_ids", "u8", (limits.RECENT_IDS,)),
@@ -374,7 +375,7 @@ LOAN = np.dtype(
         ("outstanding_cents", "i8"),
         ("paid_cents", "i8"),  # of dues: principal, interest, fees and penalties, less reversals
         ("disbursed_at", "i8"),
-        ("closed_at", "i8"),  # 0: open
+        ("closed_at", "i8"),  # when it was written off or closed, 0: open
         ("generation", "i8"),
     ],
     align=True,

@@ -35,7 +35,7 @@ from streams.funding.moves import emit_move
 from streams.funding.reserve import choose_funded
 from streams.limits import BLOCK, LATE_MS_MAX
 from streams.record import record
-from streams.schema import CAPS, EventType, FundingMove, LineState, Refusal
+from streams.schema import CAPS, EventType, FundingMove, LineState, LoanStep, Refusal
 from streams.state.applicants import (
     find_applicant,
     remember_recent,
@@ -45,7 +45,7 @@ from streams.state.applicants import (
 )
 from streams.state.ids import ids_have_room, remember_id
 from streams.state.index import find_pair
-from streams.state.pool import append_event
+from streams.state.pool import append_event, event_has_room
 from streams.state.sweep import sweep
 from streams.state.tables import State
 
@@ -53,12 +53,16 @@ _NONE = int(Refusal.NONE)
 _DUPLICATE = int(Refusal.DUPLICATE)
 _NO_ROOM = int(Refusal.NO_ROOM)
 _UNKNOWN_OFFER = int(Refusal.UNKNOWN_OFFER)
+_UNKNOWN_LOAN = int(Refusal.UNKNOWN_LOAN)
+_DISBURSED = int(LoanStep.DISBURSED)
+_DISBURSE_FAILED = int(LoanStep.DISBURSE_FAILED)
 _APPLICATION = int(EventType.APPLICATION)
 _DRAWDOWN = int(EventType.DRAWDOWN)
 _ACCEPT = int(EventType.ACCEPT)
 _CANCEL = int(EventType.CANCEL)
 _ACTIVITY = int(EventType.ACTIVITY)
 _SIGNAL = int(EventType.SIGNAL)
+_LOAN = int(EventType.LOAN)
 _TICK = int(EventType.TICK)
 _GRANT = int(EventType.GRANT)
 _LINE_ACTIVE = int(LineState.ACTIVE)
@@ -87,35 +91,56 @@ def _enter(state: State, batch: Batch, i: int, applicant: int) -> tuple[int, int
     if applicant < 0:
         if kind in (_ACCEPT, _CANCEL):
             return _UNKNOWN_OFFER, -1
+        if kind == _LOAN and events[i].step != _DISBURSED and events[i].step != _DISBURSE_FAILED:
+            return _UNKNOWN_LOAN, -1
+        if kind == _LOAN and (events[i].issuer >= 0 or events[i].step == _DISBURSE_FAILED):
+            return _UNKNOWN_OFFER, -1
+    if not _has_room(state, events, i, applicant):
+        return _NO_ROOM, -1
+    if applicant < 0:
         applicant = take_applicant(
             partition, state.applicant_slots, applicants, batch.data, events, i
         )
-        if applicant < 0:
-            return _NO_ROOM, -1
     if kind == _ACTIVITY:
-        kept = append_event(
+        append_event(
             partition, applicants, state.pages, state.entries, applicant, events[i].at,
             events[i].amount_cents, events[i].counterparty, events[i].kind,
         )  # fmt: skip
-        if not kept:
-            return _NO_ROOM, applicant
         remember_recent(applicants, applicant, events[i].key_lo)
     elif kind == _SIGNAL:
         write_signal(applicants, applicant, events, i)
         remember_recent(applicants, applicant, events[i].key_lo)
-    else:
-        if kind <= _DRAWDOWN:
-            if not ids_have_room(partition, state.ids, 1):
-                return _NO_ROOM, applicant
-            remember_id(
-                partition, state.ids, events[i].key_lo, events[i].key_hi,
-                events[i].at + LATE_MS_MAX, -1, 0,
-            )  # fmt: skip
-            if kind == _APPLICATION:
-                write_attributes(applicants, applicant, events, i)
+    elif kind <= _DRAWDOWN:
+        remember_id(
+            partition, state.ids, events[i].key_lo, events[i].key_hi,
+            events[i].at + LATE_MS_MAX, -1, 0,
+        )  # fmt: skip
+        if kind == _APPLICATION:
+            write_attributes(applicants, applicant, events, i)
+    if kind in (_ACTIVITY, _SIGNAL) or kind <= _DRAWDOWN:
+        _be_seen(applicants, applicant, events, i)
+    if kind not in (_ACTIVITY, _SIGNAL):
         applicants[applicant].wave = partition[0].wave
-    applicants[applicant].last_at = max(applicants[applicant].last_at, events[i].at)
     return _NONE, applicant
+
+
+@kernel
+def _be_seen(applicants: Array, applicant: int, events: Array, i: int) -> None:
+    """Note that event `i` counted: an applicant without one for long retires."""
+    applicants[applicant].last_at = max(applicants[applicant].last_at, events[i].at)
+
+
+@kernel
+def _has_room(state: State, events: Array, i: int, applicant: int) -> bool:
+    """Say whether the first pass finds room for event `i`: a row where its applicant has none, a
+    page for an activity, an id for a request.
+    """
+    partition = state.partition
+    if applicant < 0 and partition[0].free_applicant < 0:
+        return False
+    if events[i].type == _ACTIVITY:
+        return event_has_room(partition, state.applicants, state.pages, applicant)
+    return bool(events[i].type > _DRAWDOWN or ids_have_room(partition, state.ids, 1))
 
 
 @kernel
@@ -301,6 +326,8 @@ def _close_wave(core: Core, batch: Batch, out: Out, first: int, stop: int) -> No
                 _control(state, core.names, core.work, out, events, row)
             elif kind not in (_ACTIVITY, _SIGNAL):
                 refusal = apply_loan(state, core.names, out, events, row, applicant)
+            if refusal == _NONE and (kind in (_ACCEPT, _CANCEL, _LOAN)):
+                _be_seen(state.applicants, applicant, events, row)
         if refusal != _NONE:
             events[row].refusal = refusal
             state.counters[REFUSED + refusal] += 1

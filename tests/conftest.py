@@ -12,7 +12,9 @@ from aiokafka.admin import AIOKafkaAdminClient
 from streams.broker.client import Kind
 from streams.broker.embedded import EmbeddedBroker
 from streams.broker.kafka import KafkaBroker, missing_tools
+from streams.deployment import Deployment
 from streams.topology import TOPICS
+from tests.naive.deployments import small_deployment
 from tests.sizes import sized
 
 _ROOT = Path(__file__).resolve().parent.parent
@@ -98,6 +100,12 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder}: set DIPPER_DATA")
     return folder
+
+
+@pytest.fixture(scope="session")
+def step_deployment(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
+    """Give the small deployment of `tests/naive/deployments.py`, loaded once."""
+    return small_deployment(tmp_path_factory.mktemp("deployment"))
 
 
 @pytest.hookimpl(tryfirst=True)

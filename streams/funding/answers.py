@@ -36,19 +36,28 @@ _ON_ACCEPT = int(OfferEvent.ACCEPT)
 _ON_CANCEL = int(OfferEvent.CANCEL)
 _ON_EXPIRE = int(OfferEvent.EXPIRE)
 _ACCEPT = int(EventType.ACCEPT)
+ANY_INSTITUTION = -2  # -1 is another lender
 _MOVE_DRAW = int(FundingMove.DRAW)
 _MOVE_RELEASE = int(FundingMove.RELEASE)
 _MOVE_EXPIRE = int(FundingMove.EXPIRE)
 
 
 @kernel
-def find_offer(state: State, events: Array, i: int, applicant: int, step: int) -> tuple[int, int]:
-    """Return (Refusal, row) of the offer that event `i` names for a step of OFFER_LIFE."""
+def find_offer(
+    state: State, events: Array, i: int, applicant: int, institution: int, step: int
+) -> tuple[int, int]:
+    """Return (Refusal, row) of the offer that event `i` names for a step of OFFER_LIFE.
+
+    It must be the applicant's own, and of `institution` unless that is ANY_INSTITUTION. An offer
+    has expired once partition time reaches `expires_at`, whether its timer has fired or not.
+    """
     offers = state.offers
     offer = find_pair(state.offer_slots, offers, events[i].reference_lo, events[i].reference_hi)
     if offer < 0:
         return _UNKNOWN_OFFER, -1
     if offers[offer].applicant != applicant:
+        return _NOT_YOURS, -1
+    if institution != ANY_INSTITUTION and offers[offer].institution != institution:
         return _NOT_YOURS, -1
     stands = offers[offer].state == _OFFERED or offers[offer].state == _ACCEPTED
     if offers[offer].state == _EXPIRED:
@@ -61,37 +70,37 @@ def find_offer(state: State, events: Array, i: int, applicant: int, step: int) -
 
 
 @kernel
-def _accept(state: State, names: Names, out: Out, events: Array, i: int, offer: int) -> int:
-    """A line opens; a loan waits for its money. Return a Refusal, with nothing changed where it is
-    one.
-    """
+def _has_room(state: State, offer: int, step: int) -> bool:
+    """Say whether the answer finds room: its id, and what an accept opens or sets."""
+    if not ids_have_room(state.partition, state.ids, 1):
+        return False
+    if step != _ON_ACCEPT:
+        return True
+    if state.offers[offer].is_line == 1:
+        return bool(state.partition[0].free_line >= 0)
+    return bool(timers_have_room(state.partition, state.timers))
+
+
+@kernel
+def _open_line(state: State, names: Names, out: Out, events: Array, i: int, offer: int) -> None:
+    """The accepted offer of a line becomes the line; its commitment is drawn from now on."""
     offers = state.offers
-    if offers[offer].is_line == 1:
-        if state.partition[0].free_line < 0:
-            return _NO_ROOM
-        line = take_line(
-            state.partition, state.applicants, state.lines, state.line_slots, offers, offer
-        )
-        state.lines[line].opened_at = events[i].at
-        cap = offers[offer].cap
-        amount = offers[offer].amount_cents
-        leave_reservation(state, offer)
-        state.applicants[offers[offer].applicant].open_offers += 1  # end_offer takes it off
-        if cap >= 0:
-            institution = offers[offer].institution
-            draw(state.leases, institution * CAPS + cap, amount)
-            emit_move(
-                state, names, out, _MOVE_DRAW, institution, cap, offers[offer].lo,
-                offers[offer].hi, amount, events[i].at, i,
-            )  # fmt: skip
-        end_offer(state, offer, _OPENED)
-        return _NONE
-    if not timers_have_room(state.partition, state.timers):
-        return _NO_ROOM
-    offers[offer].state = _ACCEPTED
-    offers[offer].expires_at = events[i].at + offers[offer].offer_ms
-    push_timer(state.partition, state.timers, offers[offer].expires_at, offers[offer].lo, offer)
-    return _NONE
+    line = take_line(
+        state.partition, state.applicants, state.lines, state.line_slots, offers, offer
+    )
+    state.lines[line].opened_at = events[i].at
+    cap = offers[offer].cap
+    amount = offers[offer].amount_cents
+    leave_reservation(state, offer)
+    state.applicants[offers[offer].applicant].open_offers += 1  # end_offer takes it off
+    if cap >= 0:
+        institution = offers[offer].institution
+        draw(state.leases, institution * CAPS + cap, amount)
+        emit_move(
+            state, names, out, _MOVE_DRAW, institution, cap, offers[offer].lo,
+            offers[offer].hi, amount, events[i].at, i,
+        )  # fmt: skip
+    end_offer(state, offer, _OPENED)
 
 
 @kernel
@@ -100,20 +109,27 @@ def apply_answer(
 ) -> int:
     """Apply the accept or cancel of event `i`. Return a Refusal, with nothing changed where it is
     one.
+
+    An accepted line opens at once; an accepted loan waits for its money, for as long again as the
+    offer stood, counted from the accept.
     """
     step = _ON_ACCEPT if events[i].type == _ACCEPT else _ON_CANCEL
-    refusal, offer = find_offer(state, events, i, applicant, step)
+    refusal, offer = find_offer(state, events, i, applicant, ANY_INSTITUTION, step)
     if refusal != _NONE:
         return refusal
-    if not ids_have_room(state.partition, state.ids, 1):
+    if not _has_room(state, offer, step):
         return _NO_ROOM
-    if step == _ON_ACCEPT:
-        refusal = _accept(state, names, out, events, i, offer)
-        if refusal != _NONE:
-            return refusal
-    else:
+    # From here on nothing can fail.
+    offers = state.offers
+    if step == _ON_CANCEL:
         give_up_reservation(state, names, out, offer, _MOVE_RELEASE, events[i].at, i)
-        end_offer(state, offer, OFFER_NEXT[state.offers[offer].state, _ON_CANCEL])
+        end_offer(state, offer, OFFER_NEXT[offers[offer].state, _ON_CANCEL])
+    elif offers[offer].is_line == 1:
+        _open_line(state, names, out, events, i, offer)
+    else:
+        offers[offer].state = _ACCEPTED
+        offers[offer].expires_at = events[i].at + offers[offer].offer_ms
+        push_timer(state.partition, state.timers, offers[offer].expires_at, offers[offer].lo, offer)
     remember_id(
         state.partition, state.ids, events[i].key_lo, events[i].key_hi,
         events[i].at + LATE_MS_MAX, -1, 0,

@@ -1,7 +1,8 @@
 """What happens to a loan: ours moves money on its lease and its line, another lender's is history.
 
 `paid_cents` counts all that reached the dues, `outstanding_cents` only principal: only principal
-releases money.
+releases money. First a ladder of checks in the order of `schema.Refusal`, then the writes, which
+cannot fail.
 """
 
 from streams.buffers import Array, Out
@@ -17,26 +18,25 @@ from streams.funding.moves import (
     leave_reservation,
 )
 from streams.limits import LATE_MS_MAX
-from streams.schema import CAPS, FundingMove, LoanState, LoanStep, OfferEvent, OfferState, Refusal
+from streams.schema import CAPS, FundingMove, LoanStep, OfferEvent, OfferState, Refusal
 from streams.state.ids import ids_have_room, remember_id
 from streams.state.index import find_pair
-from streams.state.loans import add_due, settle_dues, take_loan
+from streams.state.loans import add_due, dues_have_room, settle_dues, take_loan
 from streams.state.tables import State
 
 _NONE = int(Refusal.NONE)
 _NO_ROOM = int(Refusal.NO_ROOM)
 _WRONG_STATE = int(Refusal.WRONG_STATE)
-_NOT_YOURS = int(Refusal.NOT_YOURS)
 _UNKNOWN_LOAN = int(Refusal.UNKNOWN_LOAN)
-_OUT_OF_RANGE = int(Refusal.OUT_OF_RANGE)
+_BAD_AMOUNT = int(Refusal.BAD_AMOUNT)
 _DISBURSED = int(LoanStep.DISBURSED)
 _DISBURSE_FAILED = int(LoanStep.DISBURSE_FAILED)
 _DUE = int(LoanStep.DUE)
 _PAYMENT = int(LoanStep.PAYMENT)
 _REFUND = int(LoanStep.REFUND)
 _REVERSAL = int(LoanStep.REVERSAL)
-_CLOSED_STEP = int(LoanStep.CLOSED)
-_CLOSED = int(LoanState.CLOSED)
+_WRITTEN_OFF = int(LoanStep.WRITTEN_OFF)
+_CLOSED = int(LoanStep.CLOSED)
 _ON_DISBURSE = int(OfferEvent.DISBURSE)
 _ON_FAIL = int(OfferEvent.FAIL)
 _DRAWN = int(OfferState.DRAWN)
@@ -49,26 +49,91 @@ _MOVE_REVERSE = int(FundingMove.REVERSE)
 
 
 @kernel
+def _check_disbursed(state: State, events: Array, i: int, applicant: int) -> tuple[int, int]:
+    """Return (Refusal, row of the offer that is drawn, -1 where another lender's money left)."""
+    offer = i64(-1)
+    if events[i].issuer >= 0:
+        refusal, offer = find_offer(state, events, i, applicant, events[i].issuer, _ON_DISBURSE)
+        if refusal != _NONE:
+            return refusal, -1
+    if find_pair(state.loan_slots, state.loans, events[i].loan_lo, events[i].loan_hi) >= 0:
+        return _WRONG_STATE, -1
+    if offer >= 0:
+        principal = events[i].principal_cents
+        if principal < 1 or principal > state.offers[offer].amount_cents:
+            return _BAD_AMOUNT, -1
+    if state.partition[0].free_loan < 0 or not ids_have_room(state.partition, state.ids, 1):
+        return _NO_ROOM, -1
+    return _NONE, offer
+
+
+@kernel
+def _check_failed(state: State, events: Array, i: int, applicant: int) -> tuple[int, int]:
+    """Return (Refusal, row of the offer whose money did not leave)."""
+    refusal, offer = find_offer(state, events, i, applicant, events[i].issuer, _ON_FAIL)
+    if refusal == _NONE and not ids_have_room(state.partition, state.ids, 1):
+        return _NO_ROOM, -1
+    return refusal, offer
+
+
+@kernel
+def _check_step(state: State, events: Array, i: int, applicant: int) -> tuple[int, int]:
+    """Return (Refusal, row of the loan) for a step of a loan that is known.
+
+    Ours closes only when its principal is back, since only principal releases; and what is paid or
+    taken back must fit what is owed. Another lender's books need not fit ours, but nobody takes
+    back more than was paid.
+    """
+    loans = state.loans
+    loan = find_pair(state.loan_slots, loans, events[i].loan_lo, events[i].loan_hi)
+    if loan < 0:
+        return _UNKNOWN_LOAN, -1
+    assert loans[loan].applicant == applicant
+    step = events[i].step
+    ours = loans[loan].institution >= 0
+    if LOAN_NEXT[loans[loan].state, step] < 0:
+        return _WRONG_STATE, -1
+    if step == _CLOSED and ours and loans[loan].outstanding_cents > 0:
+        return _WRONG_STATE, -1
+    principal = events[i].principal_cents
+    owed = loans[loan].outstanding_cents
+    if step in (_PAYMENT, _REFUND) and ours and principal > owed:
+        return _BAD_AMOUNT, -1
+    if step == _REVERSAL:
+        if _amount(events, i) > loans[loan].paid_cents:
+            return _BAD_AMOUNT, -1
+        if ours and owed + principal > loans[loan].principal_cents:
+            return _BAD_AMOUNT, -1
+    if step == _DUE and not dues_have_room(state.partition, loans, loan):
+        return _NO_ROOM, -1
+    if not ids_have_room(state.partition, state.ids, 1):
+        return _NO_ROOM, -1
+    return _NONE, loan
+
+
+@kernel
+def _amount(events: Array, i: int) -> int:
+    """Return the whole of a due or a payment: principal, interest, fees and penalties."""
+    return (
+        events[i].principal_cents
+        + events[i].interest_cents
+        + events[i].fee_cents
+        + events[i].penalty_cents
+    )
+
+
+@kernel
 def _disburse(
-    state: State, names: Names, out: Out, events: Array, i: int, applicant: int
-) -> tuple[int, int]:
-    """Our own money leaves: the offer is drawn. Return (Refusal, loan row)."""
+    state: State, names: Names, out: Out, events: Array, i: int, offer: int, loan: int
+) -> None:
+    """Our own money leaves: the offer is drawn; what was reserved above the principal comes
+    free.
+    """
     offers = state.offers
-    refusal, offer = find_offer(state, events, i, applicant, _ON_DISBURSE)
-    if refusal != _NONE:
-        return refusal, -1
-    if offers[offer].institution != events[i].issuer:
-        return _NOT_YOURS, -1
     principal = events[i].principal_cents
     amount = offers[offer].amount_cents
-    if principal < 1 or principal > amount:
-        return _OUT_OF_RANGE, -1
-    loan = take_loan(
-        state.partition, state.applicants, state.loans, state.loan_slots, applicant,
-        events[i].loan_lo, events[i].loan_hi, events[i].issuer, events[i].at, principal,
-    )  # fmt: skip
-    state.loans[loan].offer = offer
     line = offers[offer].line
+    state.loans[loan].offer = offer
     state.loans[loan].line = line
     leave_reservation(state, offer)
     offers[offer].state = _DRAWN
@@ -86,25 +151,21 @@ def _disburse(
         rest = amount - principal
         release(state.leases, lease, rest)
         emit_move(state, names, out, _MOVE_RELEASE, institution, cap, lo, hi, rest, events[i].at, i)
-    return _NONE, loan
 
 
 @kernel
-def _open(
-    state: State, names: Names, out: Out, events: Array, i: int, applicant: int
-) -> tuple[int, int]:
-    """A loan begins. Return (Refusal, loan row)."""
-    if find_pair(state.loan_slots, state.loans, events[i].loan_lo, events[i].loan_hi) >= 0:
-        return _WRONG_STATE, -1
-    if state.partition[0].free_loan < 0:
-        return _NO_ROOM, -1
-    if events[i].issuer >= 0:
-        return _disburse(state, names, out, events, i, applicant)
+def _begin(
+    state: State, names: Names, out: Out, events: Array, i: int, applicant: int, offer: int
+) -> int:
+    """A loan begins, drawn from `offer` or (-1) another lender's. Return its row."""
     loan = take_loan(
         state.partition, state.applicants, state.loans, state.loan_slots, applicant,
-        events[i].loan_lo, events[i].loan_hi, -1, events[i].at, events[i].principal_cents,
+        events[i].loan_lo, events[i].loan_hi, events[i].issuer, events[i].at,
+        events[i].principal_cents,
     )  # fmt: skip
-    return _NONE, loan
+    if offer >= 0:
+        _disburse(state, names, out, events, i, offer, loan)
+    return loan
 
 
 @kernel
@@ -136,104 +197,72 @@ def _move_principal(
 
 
 @kernel
-def _pay(state: State, names: Names, out: Out, events: Array, i: int, loan: int) -> int:
-    """A payment, a refund, or the reversal of one. Return a Refusal."""
-    loans = state.loans
-    step = events[i].step
-    principal = events[i].principal_cents
-    other = events[i].interest_cents + events[i].fee_cents + events[i].penalty_cents
-    if step == _REVERSAL:
-        if loans[loan].outstanding_cents + principal > loans[loan].principal_cents:
-            return _OUT_OF_RANGE
-        if principal + other > loans[loan].paid_cents:
-            return _OUT_OF_RANGE
-        loans[loan].paid_cents -= principal + other
-        _move_principal(state, names, out, events, i, loan, -principal)
-    else:
-        if principal > loans[loan].outstanding_cents:
-            if loans[loan].institution >= 0:
-                return _OUT_OF_RANGE
-            # Another lender's books need not fit ours: what is above the principal counts as other.
-            other += principal - loans[loan].outstanding_cents
-            principal = loans[loan].outstanding_cents
-        loans[loan].paid_cents += principal + other
-        _move_principal(state, names, out, events, i, loan, principal)
-    settle_dues(loans, state.dues, loan, events[i].at)
-    return _NONE
-
-
-@kernel
-def _close(state: State, events: Array, i: int, loan: int) -> int:
-    """A loan ends; ours only when its principal is back, since only principal releases. Return a
-    Refusal.
+def _pay(state: State, names: Names, out: Out, events: Array, i: int, loan: int) -> None:
+    """A payment, a refund, or the reversal of one. Principal beyond what is owed, or beyond what
+    has come back, counts as other money: only another lender's books have it.
     """
     loans = state.loans
-    if loans[loan].institution >= 0:
-        if loans[loan].outstanding_cents > 0:
-            return _WRONG_STATE
-        end_offer(state, loans[loan].offer, _REPAID)
-        loans[loan].offer = -1
-    loans[loan].closed_at = events[i].at
-    return _NONE
+    principal = events[i].principal_cents
+    owed = loans[loan].outstanding_cents
+    if events[i].step == _REVERSAL:
+        loans[loan].paid_cents -= _amount(events, i)
+        taken = min(principal, loans[loan].principal_cents - owed)
+        _move_principal(state, names, out, events, i, loan, -taken)
+    else:
+        loans[loan].paid_cents += _amount(events, i)
+        _move_principal(state, names, out, events, i, loan, min(principal, owed))
+    settle_dues(loans, state.dues, loan, events[i].at)
 
 
 @kernel
-def _go_on(
-    state: State, names: Names, out: Out, events: Array, i: int, applicant: int
-) -> tuple[int, int]:
-    """A step of a loan that is known. Return (Refusal, loan row)."""
+def _go_on(state: State, names: Names, out: Out, events: Array, i: int, loan: int) -> None:
+    """Apply a step of a known loan that was checked."""
     loans = state.loans
-    loan = find_pair(state.loan_slots, loans, events[i].loan_lo, events[i].loan_hi)
-    if loan < 0:
-        return _UNKNOWN_LOAN, -1
-    assert loans[loan].applicant == applicant
     step = events[i].step
-    after = LOAN_NEXT[loans[loan].state, step]
-    if after < 0:
-        return _WRONG_STATE, -1
-    refusal = _NONE
     if step == _DUE:
-        amount = (
-            events[i].principal_cents
-            + events[i].interest_cents
-            + events[i].fee_cents
-            + events[i].penalty_cents
-        )
-        if not add_due(state.partition, loans, state.dues, loan, events[i].due_at, amount):
-            refusal = _NO_ROOM
-        else:
-            settle_dues(loans, state.dues, loan, events[i].at)
-    elif step in (_PAYMENT, _REFUND, _REVERSAL):
-        refusal = _pay(state, names, out, events, i, loan)
-    elif step == _CLOSED_STEP:
-        refusal = _close(state, events, i, loan)
-    if refusal == _NONE:
-        loans[loan].state = after
-    return refusal, loan
+        add_due(state.partition, loans, state.dues, loan, events[i].due_at, _amount(events, i))
+        settle_dues(loans, state.dues, loan, events[i].at)
+    elif step == _WRITTEN_OFF:
+        loans[loan].closed_at = events[i].at
+    elif step == _CLOSED:
+        loans[loan].closed_at = events[i].at
+        if loans[loan].offer >= 0:
+            end_offer(state, loans[loan].offer, _REPAID)
+            loans[loan].offer = -1
+    else:
+        _pay(state, names, out, events, i, loan)
+    loans[loan].state = LOAN_NEXT[loans[loan].state, step]
 
 
 @kernel
 def apply_loan(state: State, names: Names, out: Out, events: Array, i: int, applicant: int) -> int:
-    """Apply the loan event `i`. Return a Refusal, with nothing changed where it is one."""
-    if not ids_have_room(state.partition, state.ids, 1):
-        return _NO_ROOM
-    loan = i64(-1)
+    """Apply the loan event `i`. Return a Refusal, with nothing changed where it is one.
+
+    Its id is remembered as long as its loan is known; that of a failed disbursement, which leaves
+    no loan, for L.
+    """
     if events[i].step == _DISBURSED:
-        refusal, loan = _open(state, names, out, events, i, applicant)
+        refusal, offer = _check_disbursed(state, events, i, applicant)
     elif events[i].step == _DISBURSE_FAILED:
-        refusal, offer = find_offer(state, events, i, applicant, _ON_FAIL)
-        if refusal == _NONE and state.offers[offer].institution != events[i].issuer:
-            refusal = _NOT_YOURS
-        if refusal == _NONE:
-            give_up_reservation(state, names, out, offer, _MOVE_RELEASE, events[i].at, i)
-            end_offer(state, offer, _FAILED)
+        refusal, offer = _check_failed(state, events, i, applicant)
     else:
-        refusal, loan = _go_on(state, names, out, events, i, applicant)
+        refusal, loan = _check_step(state, events, i, applicant)
     if refusal != _NONE:
         return refusal
-    generation = state.loans[loan].generation if loan >= 0 else 0
+    # From here on nothing can fail.
+    generation = i64(0)
+    if events[i].step == _DISBURSED:
+        loan = _begin(state, names, out, events, i, applicant, offer)
+    elif events[i].step == _DISBURSE_FAILED:
+        give_up_reservation(state, names, out, offer, _MOVE_RELEASE, events[i].at, i)
+        end_offer(state, offer, _FAILED)
+        loan = i64(-1)
+    else:
+        _go_on(state, names, out, events, i, loan)
+    if loan >= 0:
+        generation = state.loans[loan].generation
     remember_id(
         state.partition, state.ids, events[i].key_lo, events[i].key_hi,
-        events[i].at + LATE_MS_MAX, loan, generation,
+        max(events[i].at, state.partition[0].time) + LATE_MS_MAX, loan, generation,
     )  # fmt: skip
     return _NONE

@@ -72,9 +72,13 @@ def end_offer(state: State, offer: int, next_state: int) -> None:
     happened.
     """
     offers = state.offers
-    before = offers[offer].state
-    if before in (_OFFERED, _ACCEPTED):
-        state.applicants[offers[offer].applicant].open_offers -= 1
+    applicant = offers[offer].applicant
+    if offers[offer].state in (_OFFERED, _ACCEPTED):
+        state.applicants[applicant].open_offers -= 1
+    # Not idle: an applicant must not retire while a row of an offer names it.
+    state.applicants[applicant].last_at = max(
+        state.applicants[applicant].last_at, state.partition[0].time
+    )
     offers[offer].state = next_state
     offers[offer].expires_at = state.partition[0].time + LATE_MS_MAX
     if timers_have_room(state.partition, state.timers):

@@ -109,15 +109,20 @@ def free_loan(
 
 
 @kernel
+def dues_have_room(partition: Array, loans: Array, row: int) -> bool:
+    """Say whether one more instalment fits: in the table, and in LOAN_DUES_MAX of one loan."""
+    return bool(partition[0].free_due >= 0 and loans[row].dues < LOAN_DUES_MAX)
+
+
+@kernel
 def add_due(
     partition: Array, loans: Array, dues: Array, row: int, due_at: int, amount_cents: int
-) -> bool:
-    """Insert an instalment in order of its date; False, nothing changed, where there is no room for
-    it.
+) -> None:
+    """Insert an instalment in order of its date, after those of the same date. The caller knows
+    that there is room.
     """
     new = i64(partition[0].free_due)
-    if new < 0 or loans[row].dues >= LOAN_DUES_MAX:
-        return False
+    assert new >= 0
     partition[0].free_due = dues[new].next
     dues[new].due_at = due_at
     dues[new].amount_cents = amount_cents
@@ -133,7 +138,6 @@ def add_due(
         loans[row].first_due = new
     else:
         dues[before].next = new
-    return True
 
 
 @kernel

@@ -20,6 +20,16 @@ def free_page(partition: Array, pages: Array, page: int) -> None:
 
 
 @kernel
+def event_has_room(partition: Array, applicants: Array, pages: Array, row: int) -> bool:
+    """Say whether one more activity of the applicant fits; `row` -1: it has none yet."""
+    if partition[0].free_page >= 0:
+        return True
+    if row < 0 or applicants[row].last_page < 0:
+        return False
+    return bool(pages[applicants[row].last_page].count < PAGE_EVENTS)
+
+
+@kernel
 def append_event(
     partition: Array,
     applicants: Array,
@@ -30,9 +40,8 @@ def append_event(
     amount_cents: int,
     counterparty: int,
     kind: int,
-) -> bool:
-    """Append one activity to the applicant's chain; False, with nothing changed, where no page is
-    free.
+) -> None:
+    """Append one activity to the applicant's chain. The caller knows that there is room.
 
     Beyond APPLICANT_EVENTS_MAX the oldest page, in order of arrival, is dropped and `truncated`
     says so.
@@ -40,8 +49,7 @@ def append_event(
     last = i64(applicants[row].last_page)
     if last < 0 or pages[last].count == PAGE_EVENTS:
         page = i64(partition[0].free_page)
-        if page < 0:
-            return False
+        assert page >= 0
         partition[0].free_page = pages[page].next
         pages[page].next = -1
         pages[page].count = 0
@@ -69,7 +77,6 @@ def append_event(
         applicants[row].events -= pages[first].count
         applicants[row].truncated = 1
         free_page(partition, pages, first)
-    return True
 
 
 @kernel

@@ -68,7 +68,8 @@ def _ended(loan: Loan, state: LoanState, as_of: int) -> bool:
 
 def loan_values(loans: Sequence[Loan], as_of: int) -> dict[str, float]:
     """Return the facts of source "loans"; `loans` in the order of the log."""
-    known = [loan for loan in loans if 0 < loan.disbursed_at < as_of]
+    # Newest first: of two loans, or dues, of one time that of the later loan is the last.
+    known = [loan for loan in reversed(loans) if 0 < loan.disbursed_at < as_of]
     closed = [loan for loan in known if _ended(loan, LoanState.CLOSED, as_of)]
     lost = [loan for loan in known if _ended(loan, LoanState.WRITTEN_OFF, as_of)]
     living = [loan for loan in known if loan not in closed and loan not in lost]
@@ -144,8 +145,11 @@ def vector(
     own: Line | None = None,
     attributes: Mapping[str, float] | None = None,
     signals: Mapping[str, tuple[float, int]] | None = None,
+    applicant: dict[str, float] | None = None,
 ) -> dict[str, float]:
-    """Return the whole vector by name. Signals: column to (value, at)."""
+    """Return the whole vector by name. Signals: column to (value, at). `applicant`: its facts, by
+    default those of the tests beside this file.
+    """
     facts: dict[str, dict[str, float]] = {
         "request": {
             "amount_cents": request.amount_cents,
@@ -155,7 +159,7 @@ def vector(
             "hour": request.at % DAY_MS // (60 * 60 * 1000),
             "weekday": (request.at // DAY_MS + 3) % 7,
         },
-        "applicant": {"open_offers": 2, "reserved_cents": 70, "history_truncated": 1},
+        "applicant": applicant or {"open_offers": 2, "reserved_cents": 70, "history_truncated": 1},
         "loans": loan_values(loans, request.at),
         "lines": line_values(lines, own, request.at),
     }

@@ -1,5 +1,8 @@
 """Stage 2 in plain Python: orjson, dicts and an if for each rule; nothing shared with the
 kernels.
+
+`Reader` knows a deployment's names and key; `read` and `event_of` are those of the small deployment
+in `build.py`.
 """
 
 import math
@@ -8,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from streams.codec.symbols import Vocabulary
 from streams.schema import Cap, EventType, LoanStep, Refusal
 from tests.streams.codec.build import KEY, VOCABULARY
 from tests.streams.codec.hash_twin import siphash
@@ -15,13 +19,12 @@ from tests.streams.codec.hash_twin import siphash
 _TEXTS = [
     "type", "id", "applicant", "product", "channel", "line", "merchant", "decision", "kind",
     "counterparty", "source", "name", "status", "loan", "issuer", "step", "institution", "cap",
-    "signature", "device", "phone", "id_doc", "bank_account", *VOCABULARY.categories,
+    "signature", "device", "phone", "id_doc", "bank_account",
 ]  # fmt: skip
 _INTS = [
     "at", "amount_cents", "tenor_days", "principal_cents", "interest_cents", "fee_cents",
     "penalty_cents", "due_at", "partition", "seq",
 ]  # fmt: skip
-_FLOATS = ["value", *VOCABULARY.numbers]
 _NAMED = [
     "product", "channel", "kind", "signal", "status", "step", "issuer", "institution", "cap",
 ]  # fmt: skip
@@ -29,11 +32,11 @@ _TOKENS = ["device", "phone", "id_doc", "bank_account"]
 _LOAN_MONEY = ["principal_cents", "interest_cents", "fee_cents", "penalty_cents"]
 _PERSON = ["id", "applicant", "at"]
 
-# Type: fields that it needs, fields that it may have.
+# Type: fields that it needs, fields that it may have; an application also all attributes.
 FIELDS_OF = {
     "application": (
         [*_PERSON, "product", "channel", "amount_cents", "tenor_days"],
-        [*_TOKENS, *VOCABULARY.categories, *VOCABULARY.numbers],
+        _TOKENS,
     ),
     "drawdown": ([*_PERSON, "line", "amount_cents", "tenor_days"], [*_TOKENS, "merchant"]),
     "accept": ([*_PERSON, "decision"], _TOKENS),
@@ -57,71 +60,10 @@ _RANGES = {
 }
 
 
-def read(value: bytes | None) -> tuple[Refusal, dict[str, Any]]:
-    """Return why `value` is no record, or NONE and its known fields; text as bytes."""
-    if not value:
-        return Refusal.EMPTY, {}
-    try:
-        record = orjson.loads(value)
-    except orjson.JSONDecodeError:
-        return Refusal.MALFORMED, {}
-    if not isinstance(record, dict):
-        return Refusal.MALFORMED, {}
-    fields: dict[str, Any] = {}
-    for name, content in record.items():
-        if content is None:
-            continue
-        if name in _TEXTS:
-            if not isinstance(content, str):
-                return Refusal.MISTYPED, {}
-            fields[name] = content.encode()
-        elif name in _INTS:
-            too_large = isinstance(content, float) and abs(content) >= 2**63
-            if type(content) is not int and not too_large:
-                return Refusal.MISTYPED, {}
-            fields[name] = int(max(1 - 2**63, min(content, 2**63 - 1)))
-        elif name in _FLOATS:
-            if type(content) not in {int, float}:
-                return Refusal.MISTYPED, {}
-            fields[name] = float(content)
-    return Refusal.NONE, fields
-
-
 def _place(names: Any, text: bytes | None) -> int:
     """Return the place of `text` among `names`, -1: none."""
     encoded = [name.encode() for name in names]
     return encoded.index(text) if text in encoded else -1
-
-
-def _codes(kind: str, given: dict[str, Any]) -> dict[str, int]:
-    """Return the codes of the names that the type carries."""
-    get = given.get
-    if kind == "application":
-        return {
-            "product": _place(VOCABULARY.products, get("product")),
-            "channel": _place(VOCABULARY.channels, get("channel")),
-        }
-    if kind == "activity":
-        return {"kind": _place(VOCABULARY.kinds, get("kind"))}
-    if kind == "signal":
-        pairs = [f"{source}/{name}" for source, name in VOCABULARY.signals]
-        pair = get("source", b"") + b"/" + get("name", b"")
-        return {
-            "signal": _place(pairs, pair) if b"/" not in get("source", b"") else -1,
-            "status": _place(("ok", "empty", "error"), get("status", b"ok")),
-        }
-    if kind == "loan":
-        steps = [step.name.lower() for step in LoanStep]
-        return {
-            "step": _place(steps, get("step")),
-            "issuer": _place(VOCABULARY.institutions, get("issuer")),
-        }
-    if kind in {"grant", "recall"}:
-        return {
-            "institution": _place(VOCABULARY.institutions, get("institution")),
-            "cap": _place([cap.name.lower() for cap in Cap], get("cap")),
-        }
-    return {}
 
 
 def _refusal_of(kind: str, given: dict[str, Any], codes: dict[str, int]) -> Refusal:
@@ -156,74 +98,143 @@ def _refusal_of(kind: str, given: dict[str, Any], codes: dict[str, int]) -> Refu
     return Refusal.NONE
 
 
-def _wide(message: bytes) -> tuple[int, int]:
-    both = siphash(KEY, message, 16)
-    return int.from_bytes(both[:8], "little"), int.from_bytes(both[8:], "little")
+class Reader:
+    """Reads records as a deployment with these names and this key does."""
 
+    def __init__(self, names: Vocabulary, key: bytes) -> None:
+        self.names = names
+        self.key = key
 
-def _hashes(kind: str, given: dict[str, Any]) -> dict[str, int]:
-    """Return the hashes of an applicant's event."""
-    who, which = given["applicant"], given["id"]
-    found = {"applicant_hash": int.from_bytes(siphash(KEY, who, 8), "little")}
-    found["key_lo"], found["key_hi"] = _wide(bytes([len(who)]) + who + which)
-    other = given.get("merchant", given.get("counterparty"))
-    if other is not None:
-        found["counterparty"] = int.from_bytes(siphash(KEY, other, 8), "little") >> 8 or 1
-    named = given.get("line", given.get("decision", b""))
-    if re.fullmatch(rb"[0-9a-f]{32}", named):
-        found["reference_hi"], found["reference_lo"] = int(named[:16], 16), int(named[16:], 16)
-    if kind == "loan":
-        issuer = given.get("issuer", b"")
-        found["loan_lo"], found["loan_hi"] = _wide(
-            bytes([len(who)]) + who + bytes([len(issuer)]) + issuer + given["loan"]
-        )
-    return found
+    def read(self, value: bytes | None) -> tuple[Refusal, dict[str, Any]]:
+        """Return why `value` is no record, or NONE and its known fields; text as bytes."""
+        if not value:
+            return Refusal.EMPTY, {}
+        try:
+            record = orjson.loads(value)
+        except orjson.JSONDecodeError:
+            return Refusal.MALFORMED, {}
+        if not isinstance(record, dict):
+            return Refusal.MALFORMED, {}
+        fields: dict[str, Any] = {}
+        for name, content in record.items():
+            if content is None:
+                continue
+            if name in _TEXTS or name in self.names.categories:
+                if not isinstance(content, str):
+                    return Refusal.MISTYPED, {}
+                fields[name] = content.encode()
+            elif name in _INTS:
+                too_large = isinstance(content, float) and abs(content) >= 2**63
+                if type(content) is not int and not too_large:
+                    return Refusal.MISTYPED, {}
+                fields[name] = int(max(1 - 2**63, min(content, 2**63 - 1)))
+            elif name == "value" or name in self.names.numbers:
+                if type(content) not in {int, float}:
+                    return Refusal.MISTYPED, {}
+                fields[name] = float(content)
+        return Refusal.NONE, fields
 
+    def _codes(self, kind: str, given: dict[str, Any]) -> dict[str, int]:
+        """Return the codes of the names that the type carries."""
+        get = given.get
+        if kind == "application":
+            return {
+                "product": _place(self.names.products, get("product")),
+                "channel": _place(self.names.channels, get("channel")),
+            }
+        if kind == "activity":
+            return {"kind": _place(self.names.kinds, get("kind"))}
+        if kind == "signal":
+            pairs = [f"{source}/{name}" for source, name in self.names.signals]
+            pair = get("source", b"") + b"/" + get("name", b"")
+            return {
+                "signal": _place(pairs, pair) if b"/" not in get("source", b"") else -1,
+                "status": _place(("ok", "empty", "error"), get("status", b"ok")),
+            }
+        if kind == "loan":
+            steps = [step.name.lower() for step in LoanStep]
+            return {
+                "step": _place(steps, get("step")),
+                "issuer": _place(self.names.institutions, get("issuer")),
+            }
+        if kind in {"grant", "recall"}:
+            return {
+                "institution": _place(self.names.institutions, get("institution")),
+                "cap": _place([cap.name.lower() for cap in Cap], get("cap")),
+            }
+        return {}
 
-def _attributes(given: dict[str, Any]) -> list[float]:
-    values = [math.nan] * 16
-    for name, index in VOCABULARY.numbers.items():
-        values[index] = given.get(name, math.nan)
-    for name, (index, texts) in VOCABULARY.categories.items():
-        code = _place(texts, given.get(name))
-        values[index] = float(code) if code >= 0 else math.nan
-    return values
+    def _wide(self, message: bytes) -> tuple[int, int]:
+        both = siphash(self.key, message, 16)
+        return int.from_bytes(both[:8], "little"), int.from_bytes(both[8:], "little")
 
+    def _hashes(self, kind: str, given: dict[str, Any]) -> dict[str, int]:
+        """Return the hashes of an applicant's event."""
+        who, which = given["applicant"], given["id"]
+        found = {"applicant_hash": int.from_bytes(siphash(self.key, who, 8), "little")}
+        found["key_lo"], found["key_hi"] = self._wide(bytes([len(who)]) + who + which)
+        other = given.get("merchant", given.get("counterparty"))
+        if other is not None:
+            found["counterparty"] = int.from_bytes(siphash(self.key, other, 8), "little") >> 8 or 1
+        named = given.get("line", given.get("decision", b""))
+        if re.fullmatch(rb"[0-9a-f]{32}", named):
+            found["reference_hi"], found["reference_lo"] = int(named[:16], 16), int(named[16:], 16)
+        if kind == "loan":
+            issuer = given.get("issuer", b"")
+            found["loan_lo"], found["loan_hi"] = self._wide(
+                bytes([len(who)]) + who + bytes([len(issuer)]) + issuer + given["loan"]
+            )
+        return found
 
-def event_of(value: bytes | None) -> dict[str, Any]:
-    """Return what decode must give for `value`: by field of EVENT, without lane and position."""
-    refusal, fields = read(value)
-    event: dict[str, Any] = dict.fromkeys(_NAMED, -1)
-    event |= dict.fromkeys([*_INTS, "applicant_hash", "key_lo", "key_hi", "counterparty"], 0)
-    event |= dict.fromkeys(["reference_lo", "reference_hi", "loan_lo", "loan_hi"], 0)
-    event |= {"type": 0, "refusal": refusal, "value": math.nan, "attributes": [math.nan] * 16}
-    event |= {"applicant": b"", "id": b"", "signature_ok": 0}
-    if refusal:
+    def _attributes(self, given: dict[str, Any]) -> list[float]:
+        values = [math.nan] * 16
+        for name, index in self.names.numbers.items():
+            values[index] = given.get(name, math.nan)
+        for name, (index, texts) in self.names.categories.items():
+            code = _place(texts, given.get(name))
+            values[index] = float(code) if code >= 0 else math.nan
+        return values
+
+    def event_of(self, value: bytes | None) -> dict[str, Any]:
+        """Return what decode must give for `value`, by field of EVENT but lane and position."""
+        refusal, fields = self.read(value)
+        event: dict[str, Any] = dict.fromkeys(_NAMED, -1)
+        event |= dict.fromkeys([*_INTS, "applicant_hash", "key_lo", "key_hi", "counterparty"], 0)
+        event |= dict.fromkeys(["reference_lo", "reference_hi", "loan_lo", "loan_hi"], 0)
+        event |= {"type": 0, "refusal": refusal, "value": math.nan, "attributes": [math.nan] * 16}
+        event |= {"applicant": b"", "id": b"", "signature_ok": 0}
+        if refusal:
+            return event
+        kind = fields.get("type", b"").decode()
+        if kind not in FIELDS_OF:
+            event["refusal"] = Refusal.UNKNOWN_TYPE
+            if not kind:
+                event["refusal"] = Refusal.MISSING_FIELD
+            elif len(fields["type"]) > 64:
+                event["refusal"] = Refusal.TOO_LONG
+            return event
+        event["type"] = EventType[kind.upper()]
+        carried = FIELDS_OF[kind][0] + FIELDS_OF[kind][1]
+        if kind == "application":
+            carried = [*carried, *self.names.categories, *self.names.numbers]
+        given = {name: content for name, content in fields.items() if name in carried}
+        given = {name: content for name, content in given.items() if content != b""}
+        codes = self._codes(kind, given)
+        event["refusal"] = _refusal_of(kind, given, codes)
+        if event["refusal"]:
+            return {"type": event["type"], "refusal": event["refusal"]}
+        event |= codes
+        event |= {name: content for name, content in given.items() if name in _INTS}
+        event["value"] = given.get("value", math.nan)
+        if kind == "application":
+            event["attributes"] = self._attributes(given)
+        if kind in {"tick", "grant", "recall"}:
+            event["signature_ok"] = 1
+        else:
+            event |= {"applicant": given["applicant"], "id": given["id"]}
+            event |= self._hashes(kind, given)
         return event
-    kind = fields.get("type", b"").decode()
-    if kind not in FIELDS_OF:
-        event["refusal"] = Refusal.UNKNOWN_TYPE
-        if not kind:
-            event["refusal"] = Refusal.MISSING_FIELD
-        elif len(fields["type"]) > 64:
-            event["refusal"] = Refusal.TOO_LONG
-        return event
-    event["type"] = EventType[kind.upper()]
-    carried = FIELDS_OF[kind][0] + FIELDS_OF[kind][1]
-    given = {name: content for name, content in fields.items() if name in carried}
-    given = {name: content for name, content in given.items() if content != b""}
-    codes = _codes(kind, given)
-    event["refusal"] = _refusal_of(kind, given, codes)
-    if event["refusal"]:
-        return {"type": event["type"], "refusal": event["refusal"]}
-    event |= codes
-    event |= {name: content for name, content in given.items() if name in _INTS}
-    event["value"] = given.get("value", math.nan)
-    if kind == "application":
-        event["attributes"] = _attributes(given)
-    if kind in {"tick", "grant", "recall"}:
-        event["signature_ok"] = 1
-    else:
-        event |= {"applicant": given["applicant"], "id": given["id"]}
-        event |= _hashes(kind, given)
-    return event
+
+
+_SMALL = Reader(VOCABULARY, KEY)
+read, event_of = _SMALL.read, _SMALL.event_of

@@ -1,0 +1,208 @@
+"""Answers, disbursements, loans and expiries on the books: a ladder of refusals, then what changes.
+
+Both tables of `streams/funding/life.py` decide what may follow what.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from streams.funding.life import LOAN_LIFE, OFFER_LIFE
+from streams.limits import LATE_MS_MAX
+from streams.schema import (
+    Cap,
+    EventType,
+    FundingMove,
+    LoanStep,
+    OfferEvent,
+    OfferState,
+    Refusal,
+)
+from tests.naive.books import Books, Id, Line, Loan, Offer
+
+Emit = Callable[[FundingMove, tuple[int, int], Id | None, int, int], None]
+"""Writes a funding record: move, institution and cap, decision, amount, time."""
+
+
+class Lending:
+    """What happens to offers and loans; `emit` is told every move of money."""
+
+    def __init__(self, books: Books, emit: Emit) -> None:
+        self.books = books
+        self.emit = emit
+
+    def move(self, move: FundingMove, offer: Offer, amount: int, at: int) -> None:
+        """Move money of an offer between the pots of its lease, and tell."""
+        if offer.cap < 0:
+            return
+        lease = self.books.leases[offer.institution, offer.cap]
+        if move is FundingMove.RESERVE:
+            lease.free -= amount
+            lease.reserved += amount
+        elif move is FundingMove.DRAW:
+            lease.reserved -= amount
+            lease.drawn += amount
+        elif move in {FundingMove.RELEASE, FundingMove.EXPIRE}:
+            lease.reserved -= amount
+            lease.come_free(amount)
+        elif move is FundingMove.REPAY:
+            lease.drawn -= amount
+            lease.come_free(amount)
+        else:
+            assert move is FundingMove.REVERSE
+            taken = min(amount, lease.free)
+            lease.drawn += amount
+            lease.free -= taken
+            lease.overdrawn += amount - taken
+        self.emit(move, (offer.institution, offer.cap), offer.id, amount, at)
+
+    def end(self, offer: Offer, state: OfferState) -> None:
+        """An offer ends; its row stays for L."""
+        time = self.books.time or 0
+        offer.state = state
+        offer.expires_at = time + LATE_MS_MAX
+        self.books.people[offer.applicant].see(time)
+
+    def named_offer(
+        self, event: dict[str, Any], step: OfferEvent, institution: int | None
+    ) -> tuple[Refusal, Offer | None]:
+        """Return the offer that the event names, or why its step may not be taken."""
+        offer = self.books.offers.get((event["reference_hi"], event["reference_lo"]))
+        if offer is None:
+            return Refusal.UNKNOWN_OFFER, None
+        if offer.applicant != event["applicant"]:
+            return Refusal.NOT_YOURS, None
+        if institution is not None and offer.institution != institution:
+            return Refusal.NOT_YOURS, None
+        over = offer.is_open and offer.expires_at <= (self.books.time or 0)
+        if over or offer.state is OfferState.EXPIRED:
+            return Refusal.OFFER_EXPIRED, None
+        if (offer.state, step) not in OFFER_LIFE:
+            return Refusal.WRONG_STATE, None
+        return Refusal.NONE, offer
+
+    def answer(self, event: dict[str, Any]) -> Refusal:
+        """The applicant accepts or cancels."""
+        accepts = event["type"] == EventType.ACCEPT
+        step = OfferEvent.ACCEPT if accepts else OfferEvent.CANCEL
+        refusal, offer = self.named_offer(event, step, None)
+        if offer is None:
+            return refusal
+        at = event["at"]
+        if not accepts:
+            self.move(FundingMove.RELEASE, offer, offer.amount, at)
+            self.end(offer, OfferState.CANCELLED)
+        elif offer.is_line:
+            line = Line(
+                offer.id, offer.applicant, offer.institution, offer.product, offer.channel,
+                offer.amount, at,
+            )  # fmt: skip
+            self.books.lines[offer.id] = line
+            self.books.people[offer.applicant].lines.append(line)
+            self.move(FundingMove.DRAW, offer, offer.amount, at)
+            self.end(offer, OfferState.OPENED)
+        else:
+            offer.state = OfferState.ACCEPTED
+            offer.expires_at = at + offer.offer_ms
+        self.books.ids[event["key_hi"], event["key_lo"]] = at + LATE_MS_MAX
+        return Refusal.NONE
+
+    def expire(self, most: int) -> int:
+        """Let happen what is due at partition time, in order; return how many offers expired."""
+        time = self.books.time or 0
+        waiting = [offer for offer in self.books.offers.values() if offer.expires_at <= time]
+        waiting = [offer for offer in waiting if offer.state is not OfferState.DRAWN]
+        waiting.sort(key=lambda offer: (offer.expires_at, offer.id[1]))
+        assert len(waiting) <= most
+        expired = 0
+        for offer in waiting:
+            if offer.is_open:
+                self.move(FundingMove.EXPIRE, offer, offer.amount, time)
+                self.end(offer, OfferState.EXPIRED)
+                expired += 1
+            else:
+                del self.books.offers[offer.id]
+        return expired
+
+    def loan_event(self, event: dict[str, Any]) -> Refusal:
+        """Something happened to a loan, ours or another lender's."""
+        step = LoanStep(event["step"])
+        loan: Loan | None = None
+        if step is LoanStep.DISBURSED:
+            refusal, loan = self._disbursed(event)
+        elif step is LoanStep.DISBURSE_FAILED:
+            refusal, offer = self.named_offer(event, OfferEvent.FAIL, event["issuer"])
+            if offer is not None:
+                self.move(FundingMove.RELEASE, offer, offer.amount, event["at"])
+                self.end(offer, OfferState.FAILED)
+        else:
+            loan = self.books.loans.get((event["loan_hi"], event["loan_lo"]))
+            refusal = self._step(event, step, loan) if loan else Refusal.UNKNOWN_LOAN
+        if refusal is Refusal.NONE:
+            until = max(event["at"], self.books.time or 0) + LATE_MS_MAX
+            self.books.ids[event["key_hi"], event["key_lo"]] = loan or until
+        return refusal
+
+    def _disbursed(self, event: dict[str, Any]) -> tuple[Refusal, Loan | None]:
+        offer = None
+        principal, at = event["principal_cents"], event["at"]
+        if event["issuer"] >= 0:
+            refusal, offer = self.named_offer(event, OfferEvent.DISBURSE, event["issuer"])
+            if offer is None:
+                return refusal, None
+        id = event["loan_hi"], event["loan_lo"]
+        if id in self.books.loans:
+            return Refusal.WRONG_STATE, None
+        if offer is not None and not 1 <= principal <= offer.amount:
+            return Refusal.BAD_AMOUNT, None
+        loan = Loan(event["applicant"], event["issuer"], principal, principal, at)
+        self.books.loans[id] = loan
+        self.books.people[event["applicant"]].loans.append(loan)
+        if offer is not None:
+            loan.offer, loan.line = offer, offer.line
+            offer.state = OfferState.DRAWN
+            self.move(FundingMove.DRAW, offer, principal, at)
+            if principal < offer.amount:
+                self.move(FundingMove.RELEASE, offer, offer.amount - principal, at)
+        return Refusal.NONE, loan
+
+    def _step(self, event: dict[str, Any], step: LoanStep, loan: Loan) -> Refusal:
+        ours = loan.institution >= 0
+        principal, at = event["principal_cents"], event["at"]
+        names = ("principal_cents", "interest_cents", "fee_cents", "penalty_cents")
+        amount = sum(event[name] for name in names)
+        pays = step in {LoanStep.PAYMENT, LoanStep.REFUND}
+        if (loan.state, step) not in LOAN_LIFE:
+            return Refusal.WRONG_STATE
+        if step is LoanStep.CLOSED and ours and loan.outstanding > 0:
+            return Refusal.WRONG_STATE
+        if pays and ours and principal > loan.outstanding:
+            return Refusal.BAD_AMOUNT
+        if step is LoanStep.REVERSAL and amount > loan.paid:
+            return Refusal.BAD_AMOUNT
+        if step is LoanStep.REVERSAL and ours and principal > loan.principal - loan.outstanding:
+            return Refusal.BAD_AMOUNT
+        loan.state = LOAN_LIFE[loan.state, step]
+        if step is LoanStep.DUE:
+            loan.add_due(event["due_at"], amount)
+            loan.settle(at)
+        elif pays:
+            loan.paid += amount
+            self._principal(loan, min(principal, loan.outstanding), at)
+        elif step is LoanStep.REVERSAL:
+            loan.paid -= amount
+            self._principal(loan, -min(principal, loan.principal - loan.outstanding), at)
+        else:
+            loan.closed_at = at
+            if step is LoanStep.CLOSED and loan.offer is not None:
+                self.end(loan.offer, OfferState.REPAID)
+                loan.offer = None
+        return Refusal.NONE
+
+    def _principal(self, loan: Loan, back: int, at: int) -> None:
+        """Principal came back, or (negative) was taken back; then say which dues are covered."""
+        loan.outstanding -= back
+        if loan.offer is not None and back:
+            move = FundingMove.REPAY if back > 0 else FundingMove.REVERSE
+            assert loan.offer.cap == Cap.OUTSTANDING
+            self.move(move, loan.offer, abs(back), at)
+        loan.settle(at)
