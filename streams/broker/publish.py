@@ -65,7 +65,7 @@ class Publisher:
             await self._answers.stop()
         await self._producer.stop()
 
-    async def send(self, key: bytes | None, value: bytes) -> None:
+    async def send(self, key: bytes | None, value: bytes | None) -> None:
         """Add one record to its partition's next batch; batches leave when full or flushed."""
         partition = 0 if key is None else partition_of(key, self.partitions)
         builder = self._builders.get(partition)

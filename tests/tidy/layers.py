@@ -41,6 +41,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "streams.control",
         "streams.agents",
         "streams.simulate",
+        "streams.demo",
         "streams.bench",
         "streams.demo",
         "streams.explain",

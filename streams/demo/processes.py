@@ -1,0 +1,128 @@
+"""The processes of a demo: control and workers, each on its own, ended for sure."""
+
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import IO, Self
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from monitoring.catalogue import READY
+from streams.errors import DipperError
+
+_STOP_S_MAX = 15.0
+_METRICS = re.compile(r"metrics on (http://\S+)")
+
+
+class Process:
+    """One `dipper` command in the background, with its output in a file."""
+
+    def __init__(self, name: str, folder: Path, *arguments: str) -> None:
+        self.name = name
+        self.log = folder / f"{name}.log"
+        self._file: IO[bytes] = self.log.open("wb")
+        command = [sys.executable, "-m", "streams", *arguments]
+        self._process = subprocess.Popen(  # noqa: S603 our own command
+            command, stdout=self._file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
+        )
+
+    def check(self) -> None:
+        """Raise `DipperError` with its last words where it has ended."""
+        if self._process.poll() is not None:
+            last = self.log.read_text(errors="replace").strip().splitlines()[-1:]
+            message = f"{self.name} ended with {self._process.returncode}: {' '.join(last)}"
+            raise DipperError(f"{message}; see {self.log}")
+
+    def terminate(self) -> None:
+        """Ask it to finish."""
+        if self._process.poll() is None:
+            self._process.terminate()
+
+    def end(self) -> None:
+        """Wait until it has finished; kill it where it does not."""
+        try:
+            self._process.wait(_STOP_S_MAX)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._file.close()
+
+
+class Processes:
+    """Control and workers: `with Processes(...) as processes:`; workers stop before control."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.workers: list[Process] = []
+        self._all: list[Process] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._all:
+            process.terminate()
+        for process in self._all:
+            process.end()
+
+    def start_control(self, broker: str, config: Path, partitions: int) -> None:
+        """Start the one writer of ticks and grants."""
+        self._start("control", "control", broker, config, "--partitions", str(partitions))
+
+    def start_worker(self, broker: str, config: Path) -> None:
+        """Start one more worker, with a metrics port of its own."""
+        name = f"worker-{len(self.workers)}"
+        self.workers.append(self._start(name, "live", broker, config, "--metrics-port", "0"))
+
+    def check(self) -> None:
+        """Raise `DipperError` where one of them has ended."""
+        for process in self._all:
+            process.check()
+
+    def ready_partitions(self) -> int:
+        """Return how many partitions the workers serve by now."""
+        return sum(_ready(url) for url in self.metrics_urls())
+
+    def metrics_urls(self) -> list[str]:
+        """Return where the workers show their metrics, as far as they do."""
+        found = [_METRICS.search(w.log.read_text(errors="replace")) for w in self.workers]
+        return [match.group(1) for match in found if match]
+
+    def _start(self, name: str, command: str, broker: str, config: Path, *more: str) -> Process:
+        place = ("--broker", broker, "--config", str(config))
+        process = Process(name, self._folder, command, *place, *more)
+        self._all.append(process)
+        return process
+
+
+def _ready(url: str) -> int:
+    from urllib.error import URLError  # noqa: PLC0415 only while waiting
+    from urllib.request import urlopen  # noqa: PLC0415
+
+    try:
+        with urlopen(url, timeout=2) as answer:  # noqa: S310 our own address
+            text = answer.read().decode()
+    except (URLError, OSError):
+        return 0
+    families = text_string_to_metric_families(text)
+    return sum(
+        int(sample.value)
+        for family in families
+        if family.name == READY.name
+        for sample in family.samples
+    )
+
+
+def wait_until_served(processes: Processes, partitions: int, seconds_max: float) -> None:
+    """Return when every partition is served for a moment; `DipperError` after `seconds_max`."""
+    end = time.monotonic() + seconds_max
+    steady = 0
+    while steady < 3:
+        processes.check()
+        steady = steady + 1 if processes.ready_partitions() == partitions else 0
+        if time.monotonic() > end:
+            logs = ", ".join(str(worker.log) for worker in processes.workers)
+            raise DipperError(f"the workers are not ready after {seconds_max:.0f} s; see {logs}")
+        time.sleep(0.2)

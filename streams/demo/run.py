@@ -1,0 +1,133 @@
+"""One demo from nothing to its summary.
+
+1. A throw-away copy of the config folder with keys of its own. 2. The kernels, compiled once before
+the clock starts. 3. A broker with empty topics. 4. Control and workers. 5. The world's traffic, and
+what comes back. 6. Everything stopped, in this order backwards.
+"""
+
+import asyncio
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from streams.broker.client import make_consumer
+from streams.broker.embedded import EmbeddedBroker
+from streams.broker.kafka import KafkaBroker
+from streams.broker.topics import ensure_topics
+from streams.config import load_deployment
+from streams.control.keys import init_keys, load_public_key, verifier
+from streams.demo.processes import Processes, wait_until_served
+from streams.demo.tally import Tally
+from streams.demo.traffic import Traffic
+from streams.errors import BrokerError
+from streams.partition import Input, Partition
+from streams.signals import stop_event
+from streams.simulate.world import World, WorldConfig
+from streams.step import Step
+from streams.topology import EVENTS
+
+_READY_S_MAX = 300.0  # a cold start compiles
+_HISTORY_MS = 20_000  # of events before the first request
+
+
+class Options(NamedTuple):
+    """What a demo is asked for; `broker` is embedded, kafka or HOST:PORT."""
+
+    broker: str
+    config: Path
+    seconds: float
+    rate: float
+    applicants: int
+    partitions: int
+    workers: int
+    seed: int
+    hostile_share: float
+
+
+Say = Callable[[str], None]
+Show = Callable[[Tally, float], None]
+
+
+def run_demo(options: Options, say: Say, show: Show) -> tuple[dict[str, Any], Tally]:
+    """Run it; `say` gets a sentence per stage, `show` the tally some times a second."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dipper-demo-")))
+        config = _copy_config(options.config, folder)
+        say("loading the kernels; the first start on a machine compiles them, for some minutes")
+        began = time.monotonic()
+        _compile(config)
+        say(f"kernels ready after {time.monotonic() - began:.1f} s")
+        broker = options.broker
+        if broker in {"embedded", "kafka"}:
+            server = EmbeddedBroker() if broker == "embedded" else KafkaBroker()
+            broker = stack.enter_context(server).bootstrap
+        asyncio.run(_prepare(broker, options.partitions))
+        processes = stack.enter_context(Processes(folder))
+        processes.start_control(broker, config, options.partitions)
+        for _ in range(options.workers):
+            processes.start_worker(broker, config)
+        wait_until_served(processes, options.partitions, _READY_S_MAX)
+        urls = " ".join(processes.metrics_urls())
+        say(f"{options.workers} workers serve {options.partitions} partitions at {broker}; {urls}")
+        return asyncio.run(_traffic(options, broker, processes, show))
+
+
+def _copy_config(source: Path, folder: Path) -> Path:
+    config = folder / "config"
+    shutil.copytree(source, config, ignore=shutil.ignore_patterns("keys"))
+    init_keys(config)
+    return config
+
+
+def _compile(config: Path) -> None:
+    """Run the step once on nothing of use, so that workers find it compiled."""
+    partition = Partition(Step(load_deployment(config), 0, 1, verifier(load_public_key(config))))
+    partition.add(Input(0, None, b"{}"))
+    for _ in partition.run():
+        continue
+
+
+async def _prepare(broker: str, partitions: int) -> None:
+    await ensure_topics(broker, partitions)
+    consumer = make_consumer(broker, EVENTS.name)
+    await consumer.start()
+    try:
+        ends = await consumer.end_offsets(list(consumer.assignment()))
+    finally:
+        await consumer.stop()
+    if any(ends.values()):
+        raise BrokerError(f"{EVENTS.name} at {broker} holds events already; give an empty broker")
+
+
+async def _traffic(
+    options: Options, broker: str, processes: Processes, show: Show
+) -> tuple[dict[str, Any], Tally]:
+    now_ms = time.time_ns() // 1_000_000
+    config = WorldConfig(
+        applicants=options.applicants,
+        rate_per_second=options.rate,
+        hostile_share=options.hostile_share,
+        pace=86_400.0,
+        seed=options.seed,
+        keep_truth=False,
+    )
+    world = World(config, now_ms - _HISTORY_MS, requests_from_ms=now_ms)
+    tally = Tally()
+    began = time.monotonic()
+    shown = [0.0]
+
+    def on_turn() -> None:
+        now = time.monotonic()
+        if now - shown[0] > 0.25:
+            shown[0] = now
+            processes.check()
+            show(tally, now - began)
+
+    traffic = Traffic(broker, world, tally, options.partitions)
+    seconds = await traffic.run(options.seconds, stop_event(), on_turn)
+    show(tally, seconds)
+    return tally.summary(seconds), tally

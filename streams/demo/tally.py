@@ -1,0 +1,77 @@
+"""Count what a demo published against what came back: every request decided, and once."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+Request = tuple[str, str]  # applicant, id of the request
+
+
+class Tally:
+    """Requests out, decisions in. Times are seconds of one monotonic clock of the caller."""
+
+    def __init__(self) -> None:
+        self.published = 0
+        self.decided: set[str] = set()
+        self.outcomes: Counter[str] = Counter()
+        self.institutions: Counter[str] = Counter()
+        self.reasons: Counter[str] = Counter()
+        self.dead_letters: Counter[str] = Counter()
+        self.duplicated = 0
+        self.waits_s: list[float] = []
+        self._sent: dict[Request, float] = {}
+        self._answered: set[Request] = set()
+
+    @property
+    def lost(self) -> int:
+        """Return how many distinct admissible requests have no decision (yet)."""
+        return len(self._sent.keys() - self._answered)
+
+    def sent(self, request: Request | None, now_s: float) -> None:
+        """Count a published event; `request` names an admissible request, None: another event."""
+        self.published += 1
+        if request is not None:
+            self._sent.setdefault(request, now_s)
+
+    def on_decision(self, decision: Mapping[str, Any], now_s: float) -> bool:
+        """Count a decision; say whether it is the first on its request."""
+        request = (decision["applicant"], decision["request"])
+        self.decided.add(decision["id"])
+        if request in self._answered:
+            self.duplicated += 1
+            return False
+        self._answered.add(request)
+        if request in self._sent:
+            self.waits_s.append(now_s - self._sent[request])
+        self.outcomes[decision["outcome"]] += 1
+        if decision["outcome"] == "approved":
+            self.institutions[decision["institution"]] += 1
+        self.reasons.update(decision["reasons"])
+        return True
+
+    def on_dead_letter(self, reason: str) -> None:
+        """Count a dead letter by its reason."""
+        self.dead_letters[reason] += 1
+
+    def wait_ms(self, share: float) -> float | None:
+        """Return the wait that `share` of the decisions did not exceed; None before the first."""
+        if not self.waits_s:
+            return None
+        ordered = sorted(self.waits_s)
+        return round(1_000 * ordered[min(int(share * len(ordered)), len(ordered) - 1)], 1)
+
+    def summary(self, seconds: float) -> dict[str, Any]:
+        """Return the demo's result over the `seconds` in which requests were sent."""
+        approved = self.outcomes["approved"]
+        return {
+            "published": self.published,
+            "decided": len(self.decided),
+            "approved": approved,
+            "declined": self.outcomes.total() - approved,
+            "dead_letters": self.dead_letters.total(),
+            "lost": self.lost,
+            "duplicated": self.duplicated,
+            "decisions_per_second": round(len(self.decided) / seconds, 1) if seconds else 0.0,
+            "p50_ms": self.wait_ms(0.50),
+            "p99_ms": self.wait_ms(0.99),
+        }
