@@ -1,6 +1,7 @@
 """The command `dipper`: its commands stand in `streams.commands`; an error is one sentence."""
 
 import importlib
+import logging
 import pkgutil
 import sys
 
@@ -43,6 +44,8 @@ def main() -> None:
     if not __debug__:
         # Assertions are what stops a wrong decision from being written.
         sys.exit("dipper: python -O switches assertions off, and dipper does not run without them")
+    # What a Kafka client retries by itself is no news; what it gives up comes as an error of ours.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
         app()
     except DipperError as error:

@@ -48,8 +48,6 @@ async def _live(broker: str, config: Path, group: str, port: int, host: str) -> 
     from streams.step import Step
 
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
-    # What a client retries by itself is no news; what it gives up comes as an error of ours.
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     stop = stop_event()
     deployment = load_deployment(config)
     verify = verifier(load_public_key(config))
