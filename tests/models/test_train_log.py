@@ -9,20 +9,21 @@ from typer.testing import CliRunner
 from features.catalog import load_catalog
 from models.artifact import load_models
 from models.errors import ModelError
+from models.train.dataset import dataset
 from models.train.log import read_features
 from streams.cli import app
-from streams.simulate.log import write_log
+from streams.simulate.log import Written, write_log
 from streams.simulate.world import WorldConfig
 
 POLICIES = Path(__file__).resolve().parents[2] / "examples" / "policies"
 START_MS = 1_767_225_600_000  # 2026-01-01
 
 
-def test_from_log_to_model(tmp_path: Path) -> None:
-    """A log and its labels give a model that loads, ranks better than chance, and comes out the
-    same again.
-    """
-    events, labels = tmp_path / "events.jsonl.gz", tmp_path / "labels.csv"
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Written]:
+    """Write eight days of a few hundred people and firms, with labels."""
+    folder = tmp_path_factory.mktemp("log")
+    events, labels = folder / "events.jsonl.gz", folder / "labels.csv"
     config = WorldConfig(
         applicants=400,
         firm_share=0.1,
@@ -31,7 +32,27 @@ def test_from_log_to_model(tmp_path: Path) -> None:
         closed_loop=False,
         for_file=True,
     )
-    written = write_log(config, START_MS, 8, events, labels)
+    return events, labels, write_log(config, START_MS, 8, events, labels)
+
+
+def test_lenders_change_only_offers_where_none_is_taken(
+    log: tuple[Path, Path, Written],
+) -> None:
+    """Where nobody takes an offer, features with lenders are those without, but for the offers
+    themselves: a first model sees what the model after it will see.
+    """
+    events, labels, written = log
+    frames = [dataset(events, labels, POLICIES, policies=policies) for policies in (True, False)]
+    assert frames[0].height == written.requests
+    differing = [name for name in frames[0].columns if not frames[0][name].equals(frames[1][name])]
+    assert differing == ["open_offers", "reserved_cents"]
+
+
+def test_from_log_to_model(tmp_path: Path, log: tuple[Path, Path, Written]) -> None:
+    """A log and its labels give a model that loads, ranks better than chance, and comes out the
+    same again.
+    """
+    events, labels, written = log
     told = []
     for run in ("a", "b"):
         arguments = [
