@@ -52,10 +52,7 @@ from streams.state.tables import State
 _NONE = int(Refusal.NONE)
 _DUPLICATE = int(Refusal.DUPLICATE)
 _NO_ROOM = int(Refusal.NO_ROOM)
-_UNKNOWN_OFFER = int(Refusal.UNKNOWN_OFFER)
-_UNKNOWN_LOAN = int(Refusal.UNKNOWN_LOAN)
 _DISBURSED = int(LoanStep.DISBURSED)
-_DISBURSE_FAILED = int(LoanStep.DISBURSE_FAILED)
 _APPLICATION = int(EventType.APPLICATION)
 _DRAWDOWN = int(EventType.DRAWDOWN)
 _ACCEPT = int(EventType.ACCEPT)
@@ -83,18 +80,17 @@ def _find_line(state: State, events: Array, i: int, applicant: int) -> int:
 
 @kernel
 def _enter(state: State, batch: Batch, i: int, applicant: int) -> tuple[int, int]:
-    """Stage 4: take in what event `i` says of its applicant. Return (Refusal, applicant row)."""
+    """Stage 4: take in what event `i` says of its applicant. Return (Refusal, applicant row).
+
+    A row is taken for an applicant on the first event that counts; -1 where none has yet.
+    """
     events = batch.events
     applicants = state.applicants
     partition = state.partition
     kind = events[i].type
-    if applicant < 0:
-        if kind in (_ACCEPT, _CANCEL):
-            return _UNKNOWN_OFFER, -1
-        if kind == _LOAN and events[i].step != _DISBURSED and events[i].step != _DISBURSE_FAILED:
-            return _UNKNOWN_LOAN, -1
-        if kind == _LOAN and (events[i].issuer >= 0 or events[i].step == _DISBURSE_FAILED):
-            return _UNKNOWN_OFFER, -1
+    begins = kind == _LOAN and events[i].step == _DISBURSED and events[i].issuer < 0
+    if applicant < 0 and (kind in (_ACCEPT, _CANCEL) or (kind == _LOAN and not begins)):
+        return _NONE, -1  # has no offer and no loan: the second pass says why it does not count
     if not _has_room(state, events, i, applicant):
         return _NO_ROOM, -1
     if applicant < 0:

@@ -144,6 +144,10 @@ class Books:
     seq: int = 0  # last control event
     moves: int = 0  # funding records so far
 
+    def person(self, applicant: bytes) -> Person:
+        """Return an applicant, who is known from the first event on that counts."""
+        return self.people.setdefault(applicant, Person())
+
     def remembers(self, id: Id) -> bool:
         """Whether an event of that id counted, and is still remembered."""
         until = self.ids.get(id)

@@ -156,7 +156,7 @@ class Lending:
             return Refusal.BAD_AMOUNT, None
         loan = Loan(event["applicant"], event["issuer"], principal, principal, at)
         self.books.loans[id] = loan
-        self.books.people[event["applicant"]].loans.append(loan)
+        self.books.person(event["applicant"]).loans.append(loan)
         if offer is not None:
             loan.offer, loan.line = offer, offer.line
             offer.state = OfferState.DRAWN

@@ -24,7 +24,6 @@ from streams.schema import (
     FundingMove,
     LineState,
     LoanState,
-    LoanStep,
     OfferState,
     Outcome,
     Refusal,
@@ -163,25 +162,18 @@ class NaiveStep:
         if kind in CONTROL:
             self._control(event)
             return Refusal.NONE
-        known = event["applicant"] in self.books.people
-        begins = kind == EventType.LOAN and event["step"] == LoanStep.DISBURSED
-        if not known and kind in ANSWERS:
-            return Refusal.UNKNOWN_OFFER
-        if not known and kind == EventType.LOAN and not (begins and event["issuer"] == -1):
-            failed = event["step"] == LoanStep.DISBURSE_FAILED
-            return Refusal.UNKNOWN_OFFER if begins or failed else Refusal.UNKNOWN_LOAN
-        person = self.books.people.setdefault(event["applicant"], Person())
-        refusal = Refusal.NONE
-        if kind in HISTORY:
-            self._remember(event, person)
-        elif kind in REQUESTS:
-            self._decide(event, person)
-        elif kind in ANSWERS:
+        if kind in ANSWERS:
             refusal = self.lending.answer(event)
-        else:
+        elif kind == EventType.LOAN:
             refusal = self.lending.loan_event(event)
+        else:
+            refusal = Refusal.NONE
+            if kind in HISTORY:
+                self._remember(event, self.books.person(event["applicant"]))
+            else:
+                self._decide(event, self.books.person(event["applicant"]))
         if not refusal:
-            person.see(event["at"])
+            self.books.person(event["applicant"]).see(event["at"])
         return refusal
 
     def _remember(self, event: Event, person: Person) -> None:
