@@ -35,7 +35,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "streams.frames",
         "streams.sources",
     ),
-    ("streams.recover", "streams.live", "streams.replay"),
+    ("streams.recover", "streams.live", "streams.replay", "streams.explain"),
     (
         "models.train",
         "streams.control",
