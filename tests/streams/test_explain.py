@@ -42,7 +42,7 @@ def test_an_explanation_is_the_decision_done_again(log: Path) -> None:
 
 
 def test_a_declined_candidate_names_its_reasons_and_rules(log: Path) -> None:
-    """Each rule that fired is told with its text, and its reason is among the candidate's reasons."""
+    """A rule that fired is told with its text; its reason is among those of the candidate."""
     declined = replay(log, _CONFIG).candidates.filter(pl.col("rules").list.len() > 0)
     decision = declined["decision"][0]
     rows = [row for row in explain(decision, log, _CONFIG)["candidates"] if row["rules"]]
