@@ -85,7 +85,8 @@ class LineFile:
                 yield from self._lines(raw)
                 self.size_bytes = raw.tell()
         except OSError as error:
-            raise DipperError(f"{self.path}: {error.strerror or error}") from error
+            message = f"{self.path}: {error.strerror or error}; name a file of JSON Lines"
+            raise DipperError(message) from error
         finally:
             self._raw = None
 

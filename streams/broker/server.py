@@ -65,6 +65,12 @@ class BrokerServer(ABC):
     def start(self) -> Self:
         """Start and wait until a real client gets an answer; `BrokerError` with its log if not."""
         assert self._process is None
+        if self.port and _listens("127.0.0.1", self.port):
+            # Else that one would answer for ours, which ends without a port.
+            message = (
+                f"port {self.port} of 127.0.0.1 is taken; stop what listens there or name another"
+            )
+            raise BrokerError(message)
         for attempt in range(1, _STARTS_MAX + 1):
             self.folder = Path(tempfile.mkdtemp(prefix=f"dipper-{self.kind}-"))
             try:
@@ -130,12 +136,13 @@ class BrokerServer(ABC):
 
     async def _answer(self) -> None:
         deadline = time.monotonic() + self.start_s_max
+        host, port = self.bootstrap.rsplit(":", 1)
         # While the broker starts, refused connections are no news.
         client_log = logging.getLogger("aiokafka")
         level = client_log.level
         client_log.setLevel(logging.CRITICAL)
         try:
-            while not (self._listens() and await answers(self.bootstrap)):
+            while not (_listens(host, int(port)) and await answers(self.bootstrap)):
                 assert self._process is not None
                 if self._process.poll() is not None:
                     message = f"the {self.kind} broker ended at its start"
@@ -146,14 +153,6 @@ class BrokerServer(ABC):
                 await asyncio.sleep(_POLL_S)
         finally:
             client_log.setLevel(level)
-
-    def _listens(self) -> bool:
-        host, port = self.bootstrap.rsplit(":", 1)
-        try:
-            socket.create_connection((host, int(port)), timeout=1).close()
-        except OSError:
-            return False
-        return True
 
     def __enter__(self) -> Self:
         return self.start()
@@ -176,6 +175,14 @@ class BrokerServer(ABC):
         trace: TracebackType | None,
     ) -> None:
         await asyncio.to_thread(self.stop)
+
+
+def _listens(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), timeout=1).close()
+    except OSError:
+        return False
+    return True
 
 
 async def answers(bootstrap: str) -> bool:

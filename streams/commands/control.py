@@ -61,7 +61,10 @@ def init(
     all.
     """
     from streams.control.keys import init_keys
+    from streams.errors import DipperError
 
+    if not (folder / "platform.toml").is_file():
+        raise DipperError(f"{folder}: no platform.toml here; name a deployment's folder")
     private, public = init_keys(folder)
     typer.echo(f"made {private} (keep it where control runs) and {public} (goes to every worker)")
 

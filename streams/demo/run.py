@@ -23,7 +23,7 @@ from streams.control.keys import init_keys, load_public_key, verifier
 from streams.demo.processes import Processes, wait_until_served
 from streams.demo.tally import Tally
 from streams.demo.traffic import Traffic
-from streams.errors import BrokerError
+from streams.errors import BrokerError, DipperError
 from streams.partition import Input, Partition
 from streams.signals import stop_event
 from streams.simulate.world import World, WorldConfig
@@ -78,6 +78,8 @@ def run_demo(options: Options, say: Say, show: Show) -> tuple[dict[str, Any], Ta
 
 def _copy_config(source: Path, folder: Path) -> Path:
     config = folder / "config"
+    if not (source / "platform.toml").is_file():
+        raise DipperError(f"{source}: no platform.toml here; name a deployment's folder")
     shutil.copytree(source, config, ignore=shutil.ignore_patterns("keys"))
     init_keys(config)
     return config

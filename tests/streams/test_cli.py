@@ -2,9 +2,11 @@
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import typer
@@ -12,7 +14,9 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from streams import cli
-from streams.errors import DipperError
+from streams.broker.embedded import EmbeddedBroker
+from streams.broker.kafka import KafkaBroker
+from streams.errors import BrokerError, DipperError
 from streams.topology import STAGES, TOPICS
 
 # What takes long to import, or must not be loaded by whoever only asks for help.
@@ -108,3 +112,24 @@ def test_application_is_a_group() -> None:
     """`dipper COMMAND` stays a group, so that adding or removing a command changes no call."""
     assert isinstance(cli.app, typer.Typer)
     assert "topology" in dict(getattr(get_command(cli.app), "commands", {}))
+
+
+@pytest.mark.parametrize("command", [["demo", "--config"], ["control", "init"]])
+def test_a_folder_that_is_no_deployment_is_refused(command: list[str], tmp_path: Path) -> None:
+    """A mistyped folder ends with a sentence; nothing is made there."""
+    folder = tmp_path / "mistyped"
+    refused = CliRunner().invoke(cli.app, [*command, str(folder)]).exception
+    assert isinstance(refused, DipperError)
+    assert str(refused) == f"{folder}: no platform.toml here; name a deployment's folder"
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("broker", [EmbeddedBroker, KafkaBroker])
+def test_a_taken_port_is_refused_before_another_broker_answers_there(
+    broker: type[EmbeddedBroker | KafkaBroker],
+) -> None:
+    """Whoever listens on the port already would pass for the broker that fails to start."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(BrokerError, match=f"^port {port} of 127.0.0.1 is taken; stop .*$"):
+            broker(port).start()
