@@ -36,13 +36,13 @@ _TICK = int(EventType.TICK)
 @kernel
 def _admit_control(partition: Array, event: Array, i: int) -> int:
     """Control events: of this partition, signed, and next in sequence; a tick never goes back."""
-    if event[i].partition != partition[0].number:
+    if event[i]["partition"] != partition[0]["number"]:
         return _WRONG_PARTITION
-    if event[i].signature_ok != 1:
+    if event[i]["signature_ok"] != 1:
         return _BAD_SIGNATURE
-    if event[i].seq != partition[0].seq + 1:
+    if event[i]["seq"] != partition[0]["seq"] + 1:
         return _BAD_SEQUENCE
-    if event[i].type == _TICK and event[i].at < partition[0].time:
+    if event[i]["type"] == _TICK and event[i]["at"] < partition[0]["time"]:
         return _BAD_SEQUENCE
     return _NONE
 
@@ -51,10 +51,10 @@ def _admit_control(partition: Array, event: Array, i: int) -> int:
 def _key_is_applicant(batch: Batch, i: int) -> bool:
     """Say whether the record's key is, byte for byte, the applicant that the event names."""
     event = batch.events
-    if batch.key_len[i] != event[i].applicant_len:
+    if batch.key_len[i] != event[i]["applicant_len"]:
         return False
     key = batch.key_start[i]
-    start = event[i].applicant_start
+    start = event[i]["applicant_start"]
     same = True
     for k in range(batch.key_len[i]):
         same &= batch.data[key + k] == batch.data[start + k]
@@ -68,9 +68,9 @@ def _is_duplicate(state: State, event: Array, i: int, applicant: int) -> bool:
     Activity and signals: among the applicant's last ids. All others: among the ids remembered; and
     a request also as long as its decision stands as an offer or a line, whose id it would take.
     """
-    lo = event[i].key_lo
-    hi = event[i].key_hi
-    kind = event[i].type
+    lo = event[i]["key_lo"]
+    hi = event[i]["key_hi"]
+    kind = event[i]["type"]
     if kind in (_ACTIVITY, _SIGNAL):
         return bool(applicant >= 0 and has_recent(state.applicants, applicant, lo))
     if has_id(state.partition, state.loans, state.ids, lo, hi):
@@ -93,22 +93,22 @@ def admit(state: State, batch: Batch, i: int, applicant: int) -> int:
     """
     event = batch.events
     partition = state.partition
-    if event[i].refusal != _NONE:
-        return int(event[i].refusal)
-    kind = event[i].type
+    if event[i]["refusal"] != _NONE:
+        return int(event[i]["refusal"])
+    kind = event[i]["type"]
     if kind >= _TICK:
         return int(_admit_control(partition, event, i))
     if batch.key_len[i] < 0:
         return _NO_KEY
     if not _key_is_applicant(batch, i):
         return _KEY_MISMATCH
-    here = partition_of(batch.data, batch.key_start[i], batch.key_len[i], partition[0].count)
-    if here != partition[0].number:
+    here = partition_of(batch.data, batch.key_start[i], batch.key_len[i], partition[0]["count"])
+    if here != partition[0]["number"]:
         return _WRONG_PARTITION
-    if partition[0].started == 1:
-        if event[i].at > partition[0].time + AHEAD_MS_MAX:
+    if partition[0]["started"] == 1:
+        if event[i]["at"] > partition[0]["time"] + AHEAD_MS_MAX:
             return _TOO_FAR_AHEAD
-        if kind <= _CANCEL and event[i].at < partition[0].time - LATE_MS_MAX:
+        if kind <= _CANCEL and event[i]["at"] < partition[0]["time"] - LATE_MS_MAX:
             return _TOO_OLD
     elif kind <= _DRAWDOWN:
         return _NOT_STARTED

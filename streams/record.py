@@ -39,16 +39,16 @@ def _decline(decision: Array, verdicts: Array, candidates: int, no_line: bool) -
     counts.
     """
     if candidates == 0:
-        decision[0].outcome = _ELIGIBILITY
-        decision[0].reasons = _bit(_LINE_UNKNOWN if no_line else _NO_INSTITUTION)
+        decision[0]["outcome"] = _ELIGIBILITY
+        decision[0]["reasons"] = _bit(_LINE_UNKNOWN if no_line else _NO_INSTITUTION)
         return
     nearest = 0
     for k in range(1, candidates):
-        if verdicts[k].outcome > verdicts[nearest].outcome:
+        if verdicts[k]["outcome"] > verdicts[nearest]["outcome"]:
             nearest = k
-    decision[0].nearest = nearest
-    decision[0].outcome = verdicts[nearest].outcome
-    decision[0].reasons = verdicts[nearest].reasons
+    decision[0]["nearest"] = nearest
+    decision[0]["outcome"] = verdicts[nearest]["outcome"]
+    decision[0]["reasons"] = verdicts[nearest]["reasons"]
 
 
 @kernel
@@ -61,35 +61,35 @@ def _write_offer(
     """
     partition = state.partition
     offers = state.offers
-    offer = i64(partition[0].free_offer)
-    partition[0].free_offer = offers[offer].next
-    amount = verdicts[v].amount_cents
-    offers[offer].lo = decision[0].lo
-    offers[offer].hi = decision[0].hi
-    offers[offer].applicant = applicant
-    offers[offer].next = -1
+    offer = i64(partition[0]["free_offer"])
+    partition[0]["free_offer"] = offers[offer]["next"]
+    amount = verdicts[v]["amount_cents"]
+    offers[offer]["lo"] = decision[0]["lo"]
+    offers[offer]["hi"] = decision[0]["hi"]
+    offers[offer]["applicant"] = applicant
+    offers[offer]["next"] = -1
     # A purchase on an approved line needs no second yes: it was asked for by being made.
-    offers[offer].state = _ACCEPTED if line >= 0 else _OFFERED
-    offers[offer].institution = verdicts[v].institution
-    offers[offer].product = events[i].product
-    offers[offer].channel = events[i].channel
-    offers[offer].policy = verdicts[v].policy
-    offers[offer].cap = verdicts[v].cap
-    offers[offer].line = line
-    offers[offer].is_line = is_line
-    offers[offer].tenor_days = verdicts[v].tenor_days
-    offers[offer].amount_cents = amount
-    offers[offer].outstanding_cents = 0
-    offers[offer].offer_ms = verdicts[v].offer_ms
-    offers[offer].expires_at = decision[0].expires_at
-    insert_slot(state.offer_slots, offers[offer].lo, offer)
-    push_timer(partition, state.timers, decision[0].expires_at, offers[offer].lo, offer)
-    state.applicants[applicant].open_offers += 1
-    state.applicants[applicant].reserved_cents += amount
+    offers[offer]["state"] = _ACCEPTED if line >= 0 else _OFFERED
+    offers[offer]["institution"] = verdicts[v]["institution"]
+    offers[offer]["product"] = events[i]["product"]
+    offers[offer]["channel"] = events[i]["channel"]
+    offers[offer]["policy"] = verdicts[v]["policy"]
+    offers[offer]["cap"] = verdicts[v]["cap"]
+    offers[offer]["line"] = line
+    offers[offer]["is_line"] = is_line
+    offers[offer]["tenor_days"] = verdicts[v]["tenor_days"]
+    offers[offer]["amount_cents"] = amount
+    offers[offer]["outstanding_cents"] = 0
+    offers[offer]["offer_ms"] = verdicts[v]["offer_ms"]
+    offers[offer]["expires_at"] = decision[0]["expires_at"]
+    insert_slot(state.offer_slots, offers[offer]["lo"], offer)
+    push_timer(partition, state.timers, decision[0]["expires_at"], offers[offer]["lo"], offer)
+    state.applicants[applicant]["open_offers"] += 1
+    state.applicants[applicant]["reserved_cents"] += amount
     if line >= 0:
-        state.lines[line].available_cents -= amount
-    if verdicts[v].cap >= 0:
-        reserve(state.leases, verdicts[v].institution * CAPS + verdicts[v].cap, amount)
+        state.lines[line]["available_cents"] -= amount
+    if verdicts[v]["cap"] >= 0:
+        reserve(state.leases, verdicts[v]["institution"] * CAPS + verdicts[v]["cap"], amount)
 
 
 @kernel
@@ -101,30 +101,32 @@ def record(
 
     `line`: row of the line drawn on, -1; `is_line`: 1 where the product is a line.
     """
-    decision[0].lo = events[i].key_lo
-    decision[0].hi = events[i].key_hi
-    decision[0].line_lo = events[i].reference_lo
-    decision[0].line_hi = events[i].reference_hi
-    decision[0].candidates = candidates
-    decision[0].chosen = -1
-    decision[0].nearest = -1
-    decision[0].reasons = np.uint64(0)
-    decision[0].expires_at = 0
+    decision[0]["lo"] = events[i]["key_lo"]
+    decision[0]["hi"] = events[i]["key_hi"]
+    decision[0]["line_lo"] = events[i]["reference_lo"]
+    decision[0]["line_hi"] = events[i]["reference_hi"]
+    decision[0]["candidates"] = candidates
+    decision[0]["chosen"] = -1
+    decision[0]["nearest"] = -1
+    decision[0]["reasons"] = np.uint64(0)
+    decision[0]["expires_at"] = 0
     institutions = (state.counters.shape[0] - APPROVED) // 2
     if chosen < 0:
-        _decline(decision, verdicts, candidates, events[i].type == _DRAWDOWN and line < 0)
-    elif state.partition[0].free_offer < 0 or not timers_have_room(state.partition, state.timers):
-        decision[0].outcome = _DATA
-        decision[0].reasons = _bit(_NO_ROOM)
+        _decline(decision, verdicts, candidates, events[i]["type"] == _DRAWDOWN and line < 0)
+    elif state.partition[0]["free_offer"] < 0 or not timers_have_room(
+        state.partition, state.timers
+    ):
+        decision[0]["outcome"] = _DATA
+        decision[0]["reasons"] = _bit(_NO_ROOM)
         state.counters[HALTED_ROOM] += 1
     else:
-        decision[0].outcome = _APPROVED
-        decision[0].chosen = chosen
-        decision[0].nearest = chosen
-        decision[0].expires_at = events[i].at + verdicts[chosen].offer_ms
+        decision[0]["outcome"] = _APPROVED
+        decision[0]["chosen"] = chosen
+        decision[0]["nearest"] = chosen
+        decision[0]["expires_at"] = events[i]["at"] + verdicts[chosen]["offer_ms"]
         _write_offer(state, decision, verdicts, chosen, events, i, applicant, line, is_line)
-        state.counters[APPROVED + verdicts[chosen].institution] += 1
-        state.counters[APPROVED + institutions + verdicts[chosen].institution] += verdicts[
+        state.counters[APPROVED + verdicts[chosen]["institution"]] += 1
+        state.counters[APPROVED + institutions + verdicts[chosen]["institution"]] += verdicts[
             chosen
-        ].amount_cents
-    state.counters[DECIDED + decision[0].outcome] += 1
+        ]["amount_cents"]
+    state.counters[DECIDED + decision[0]["outcome"]] += 1

@@ -72,8 +72,10 @@ _LINE_NOT_ACTIVE_BIT = LINE_NOT_ACTIVE
 @kernel
 def _find_line(state: State, events: Array, i: int, applicant: int) -> int:
     """Return the row of the line that drawdown `i` names, -1 where it is unknown or another's."""
-    line = find_pair(state.line_slots, state.lines, events[i].reference_lo, events[i].reference_hi)
-    if line >= 0 and state.lines[line].applicant != applicant:
+    line = find_pair(
+        state.line_slots, state.lines, events[i]["reference_lo"], events[i]["reference_hi"]
+    )
+    if line >= 0 and state.lines[line]["applicant"] != applicant:
         return -1
     return int(line)
 
@@ -87,8 +89,8 @@ def _enter(state: State, batch: Batch, i: int, applicant: int) -> tuple[int, int
     events = batch.events
     applicants = state.applicants
     partition = state.partition
-    kind = events[i].type
-    begins = kind == _LOAN and events[i].step == _DISBURSED and events[i].issuer < 0
+    kind = events[i]["type"]
+    begins = kind == _LOAN and events[i]["step"] == _DISBURSED and events[i]["issuer"] < 0
     if applicant < 0 and (kind in (_ACCEPT, _CANCEL) or (kind == _LOAN and not begins)):
         return _NONE, -1  # has no offer and no loan: the second pass says why it does not count
     if not _has_room(state, events, i, applicant):
@@ -99,31 +101,31 @@ def _enter(state: State, batch: Batch, i: int, applicant: int) -> tuple[int, int
         )
     if kind == _ACTIVITY:
         append_event(
-            partition, applicants, state.pages, state.entries, applicant, events[i].at,
-            events[i].amount_cents, events[i].counterparty, events[i].kind,
+            partition, applicants, state.pages, state.entries, applicant, events[i]["at"],
+            events[i]["amount_cents"], events[i]["counterparty"], events[i]["kind"],
         )  # fmt: skip
-        remember_recent(applicants, applicant, events[i].key_lo)
+        remember_recent(applicants, applicant, events[i]["key_lo"])
     elif kind == _SIGNAL:
         write_signal(applicants, applicant, events, i)
-        remember_recent(applicants, applicant, events[i].key_lo)
+        remember_recent(applicants, applicant, events[i]["key_lo"])
     elif kind <= _DRAWDOWN:
         remember_id(
-            partition, state.ids, events[i].key_lo, events[i].key_hi,
-            events[i].at + LATE_MS_MAX, -1, 0,
+            partition, state.ids, events[i]["key_lo"], events[i]["key_hi"],
+            events[i]["at"] + LATE_MS_MAX, -1, 0,
         )  # fmt: skip
         if kind == _APPLICATION:
             write_attributes(applicants, applicant, events, i)
     if kind in (_ACTIVITY, _SIGNAL) or kind <= _DRAWDOWN:
         _be_seen(applicants, applicant, events, i)
     if kind not in (_ACTIVITY, _SIGNAL):
-        applicants[applicant].wave = partition[0].wave
+        applicants[applicant]["wave"] = partition[0]["wave"]
     return _NONE, applicant
 
 
 @kernel
 def _be_seen(applicants: Array, applicant: int, events: Array, i: int) -> None:
     """Note that event `i` counted: an applicant without one for long retires."""
-    applicants[applicant].last_at = max(applicants[applicant].last_at, events[i].at)
+    applicants[applicant]["last_at"] = max(applicants[applicant]["last_at"], events[i]["at"])
 
 
 @kernel
@@ -132,11 +134,11 @@ def _has_room(state: State, events: Array, i: int, applicant: int) -> bool:
     page for an activity, an id for a request.
     """
     partition = state.partition
-    if applicant < 0 and partition[0].free_applicant < 0:
+    if applicant < 0 and partition[0]["free_applicant"] < 0:
         return False
-    if events[i].type == _ACTIVITY:
+    if events[i]["type"] == _ACTIVITY:
         return event_has_room(partition, state.applicants, state.pages, applicant)
-    return bool(events[i].type > _DRAWDOWN or ids_have_room(partition, state.ids, 1))
+    return bool(events[i]["type"] > _DRAWDOWN or ids_have_room(partition, state.ids, 1))
 
 
 @kernel
@@ -155,14 +157,14 @@ def _open_wave(core: Core, batch: Batch, first: int, last: int) -> tuple[int, in
     state = core.state
     work = core.work
     events = batch.events
-    state.partition[0].wave += 1
+    state.partition[0]["wave"] += 1
     stop = min(last, first + _wave_rows_max(state))
     requests = 0
     row = first
     while row < stop and requests < BLOCK:
         applicant = -1
-        if events[row].refusal == _NONE:
-            if events[row].type >= _TICK:
+        if events[row]["refusal"] == _NONE:
+            if events[row]["type"] >= _TICK:
                 if row > first:
                     break
                 stop = row + 1
@@ -170,16 +172,19 @@ def _open_wave(core: Core, batch: Batch, first: int, last: int) -> tuple[int, in
                 applicant = find_applicant(
                     state.applicant_slots, state.applicants, batch.data, events, row
                 )
-                if applicant >= 0 and state.applicants[applicant].wave == state.partition[0].wave:
+                if (
+                    applicant >= 0
+                    and state.applicants[applicant]["wave"] == state.partition[0]["wave"]
+                ):
                     break
         refusal = admit(state, batch, row, applicant)
-        if refusal == _NONE and events[row].type < _TICK:
+        if refusal == _NONE and events[row]["type"] < _TICK:
             refusal, applicant = _enter(state, batch, row, applicant)
-        events[row].refusal = refusal
+        events[row]["refusal"] = refusal
         work.applicants[row - first] = applicant
-        if refusal == _NONE and events[row].type <= _DRAWDOWN:
+        if refusal == _NONE and events[row]["type"] <= _DRAWDOWN:
             line = -1
-            if events[row].type == _DRAWDOWN:
+            if events[row]["type"] == _DRAWDOWN:
                 line = _find_line(state, events, row, applicant)
             work.lines[requests] = line
             derive(
@@ -200,39 +205,40 @@ def _decide(core: Core, batch: Batch, out: Out, i: int, applicant: int, column: 
     verdicts = core.stage.verdicts
     line = i64(work.lines[column])
     candidates = 0
-    if events[i].type == _APPLICATION:
-        is_line = i64(work.product_is_line[events[i].product])
+    if events[i]["type"] == _APPLICATION:
+        is_line = i64(work.product_is_line[events[i]["product"]])
         candidates = judge(
-            core.policies, core.policy_scratch, 0, events[i].product, events[i].channel, -1,
-            events[i].amount_cents, events[i].tenor_days, events[i].at, np.uint64(0), -1,
+            core.policies, core.policy_scratch, 0, events[i]["product"], events[i]["channel"], -1,
+            events[i]["amount_cents"], events[i]["tenor_days"], events[i]["at"], np.uint64(0), -1,
             work.vectors, work.raw, work.pd_ppm, column, verdicts, work.rule_masks,
         )  # fmt: skip
     else:
         is_line = i64(0)
         if line >= 0:
-            events[i].product = state.lines[line].product
-            events[i].channel = state.lines[line].channel
+            events[i]["product"] = state.lines[line]["product"]
+            events[i]["channel"] = state.lines[line]["channel"]
             preset = np.uint64(0)
-            if state.lines[line].state != _LINE_ACTIVE:
+            if state.lines[line]["state"] != _LINE_ACTIVE:
                 preset = np.uint64(1) << np.uint64(_LINE_NOT_ACTIVE_BIT)
             candidates = judge(
-                core.policies, core.policy_scratch, 1, events[i].product, -1,
-                state.lines[line].institution, events[i].amount_cents, events[i].tenor_days,
-                events[i].at, preset, max(state.lines[line].available_cents, 0), work.vectors,
-                work.raw, work.pd_ppm, column, verdicts, work.rule_masks,
+                core.policies, core.policy_scratch, 1, events[i]["product"], -1,
+                state.lines[line]["institution"], events[i]["amount_cents"],
+                events[i]["tenor_days"], events[i]["at"], preset,
+                max(state.lines[line]["available_cents"], 0), work.vectors, work.raw, work.pd_ppm,
+                column, verdicts, work.rule_masks,
             )  # fmt: skip
-    offers = rank(core.policies, events[i].product, verdicts, candidates, work.order)
+    offers = rank(core.policies, events[i]["product"], verdicts, candidates, work.order)
     chosen = choose_funded(state.leases, verdicts, work.order, offers)
     record(state, work.decision, verdicts, candidates, chosen, events, i, applicant, line, is_line)
-    if state.partition[0].mute == 0:
+    if state.partition[0]["mute"] == 0:
         _encode(core, batch, out, i, column)
-    if work.decision[0].chosen >= 0:
-        v = work.decision[0].chosen
-        if verdicts[v].cap >= 0:
+    if work.decision[0]["chosen"] >= 0:
+        v = work.decision[0]["chosen"]
+        if verdicts[v]["cap"] >= 0:
             emit_move(
-                state, core.names, out, _MOVE_RESERVE, verdicts[v].institution,
-                verdicts[v].cap, events[i].key_lo, events[i].key_hi, verdicts[v].amount_cents,
-                events[i].at, i,
+                state, core.names, out, _MOVE_RESERVE, verdicts[v]["institution"],
+                verdicts[v]["cap"], events[i]["key_lo"], events[i]["key_hi"],
+                verdicts[v]["amount_cents"], events[i]["at"], i,
             )  # fmt: skip
 
 
@@ -241,8 +247,8 @@ def _encode(core: Core, batch: Batch, out: Out, i: int, column: int) -> None:
     """Stage 10: the decision and what stands behind it."""
     work = core.work
     verdicts = core.stage.verdicts
-    number = core.state.partition[0].number
-    candidates = work.decision[0].candidates
+    number = core.state.partition[0]["number"]
+    candidates = work.decision[0]["candidates"]
     put_decision(
         out, core.names, work.decision, verdicts, batch.data, batch.events, i, number,
         batch.offset[i],
@@ -258,46 +264,46 @@ def _encode(core: Core, batch: Batch, out: Out, i: int, column: int) -> None:
 def clear_verdicts(verdicts: Array, first: int) -> None:
     """Blank the verdicts from `first` on: an evidence row holds no trace of an earlier request."""
     for k in range(first, verdicts.shape[0]):
-        verdicts[k].policy = -1
-        verdicts[k].institution = -1
-        verdicts[k].outcome = 0
-        verdicts[k].band = -1
-        verdicts[k].rate_bps = 0
-        verdicts[k].apr_bps = 0
-        verdicts[k].tenor_days = 0
-        verdicts[k].method = 0
-        verdicts[k].cap = -1
-        verdicts[k].rank = -1
-        verdicts[k].reasons = np.uint64(0)
-        verdicts[k].pd_ppm = -1
-        verdicts[k].amount_cents = 0
-        verdicts[k].fee_cents = 0
-        verdicts[k].instalment_cents = 0
-        verdicts[k].offer_ms = 0
+        verdicts[k]["policy"] = -1
+        verdicts[k]["institution"] = -1
+        verdicts[k]["outcome"] = 0
+        verdicts[k]["band"] = -1
+        verdicts[k]["rate_bps"] = 0
+        verdicts[k]["apr_bps"] = 0
+        verdicts[k]["tenor_days"] = 0
+        verdicts[k]["method"] = 0
+        verdicts[k]["cap"] = -1
+        verdicts[k]["rank"] = -1
+        verdicts[k]["reasons"] = np.uint64(0)
+        verdicts[k]["pd_ppm"] = -1
+        verdicts[k]["amount_cents"] = 0
+        verdicts[k]["fee_cents"] = 0
+        verdicts[k]["instalment_cents"] = 0
+        verdicts[k]["offer_ms"] = 0
 
 
 @kernel
 def _control(state: State, names: Names, work: Work, out: Out, events: Array, i: int) -> None:
     """Apply the tick, grant or recall `i`, which was admitted."""
     partition = state.partition
-    partition[0].seq = events[i].seq
-    if events[i].type == _TICK:
-        partition[0].time = events[i].at
-        partition[0].started = 1
+    partition[0]["seq"] = events[i]["seq"]
+    if events[i]["type"] == _TICK:
+        partition[0]["time"] = events[i]["at"]
+        partition[0]["started"] = 1
         expire_offers(state, names, out, work.sizes[SIZE_EXPIRIES], i)
         sweep(state, work.sizes[SIZE_SWEEP], work.sizes[SIZE_WINDOW_MS])
         return
-    lease = events[i].institution * CAPS + events[i].cap
-    amount = i64(events[i].amount_cents)
+    lease = events[i]["institution"] * CAPS + events[i]["cap"]
+    amount = i64(events[i]["amount_cents"])
     move = _MOVE_GRANT
-    if events[i].type == _GRANT:
+    if events[i]["type"] == _GRANT:
         grant(state.leases, lease, amount)
     else:
         move = _MOVE_RETURN
         amount = give_back(state.leases, lease, amount)
     emit_move(
-        state, names, out, move, events[i].institution, events[i].cap, np.uint64(0),
-        np.uint64(0), amount, partition[0].time, i,
+        state, names, out, move, events[i]["institution"], events[i]["cap"], np.uint64(0),
+        np.uint64(0), amount, partition[0]["time"], i,
     )  # fmt: skip
 
 
@@ -308,9 +314,9 @@ def _close_wave(core: Core, batch: Batch, out: Out, first: int, stop: int) -> No
     events = batch.events
     column = 0
     for row in range(first, stop):
-        kind = events[row].type
+        kind = events[row]["type"]
         state.counters[EVENTS + kind] += 1
-        refusal = i64(events[row].refusal)
+        refusal = i64(events[row]["refusal"])
         applicant = i64(core.work.applicants[row - first])
         if refusal == _NONE:
             if kind <= _DRAWDOWN:
@@ -325,10 +331,10 @@ def _close_wave(core: Core, batch: Batch, out: Out, first: int, stop: int) -> No
             if refusal == _NONE and (kind in (_ACCEPT, _CANCEL, _LOAN)):
                 _be_seen(state.applicants, applicant, events, row)
         if refusal != _NONE:
-            events[row].refusal = refusal
+            events[row]["refusal"] = refusal
             state.counters[REFUSED + refusal] += 1
-            if refusal != _DUPLICATE and state.partition[0].mute == 0:
-                put_dead_letter(out, row, refusal, events[row].position)
+            if refusal != _DUPLICATE and state.partition[0]["mute"] == 0:
+                put_dead_letter(out, row, refusal, events[row]["position"])
 
 
 @kernel

@@ -152,14 +152,14 @@ def _finish(
 ) -> None:
     """Close a record: its row, and the bytes it took."""
     row = out.used[0]
-    out.rows[row].topic = topic
-    out.rows[row].source = source
-    out.rows[row].key_start = key_start
-    out.rows[row].key_len = key_len
-    out.rows[row].value_start = start
-    out.rows[row].value_len = end - start
-    out.rows[row].refusal = 0
-    out.rows[row].position = -1
+    out.rows[row]["topic"] = topic
+    out.rows[row]["source"] = source
+    out.rows[row]["key_start"] = key_start
+    out.rows[row]["key_len"] = key_len
+    out.rows[row]["value_start"] = start
+    out.rows[row]["value_len"] = end - start
+    out.rows[row]["refusal"] = 0
+    out.rows[row]["position"] = -1
     out.used[0] = row + 1
     out.used[1] = end
 
@@ -169,8 +169,8 @@ def put_dead_letter(out: Out, source: int, refusal: int, position: int) -> None:
     """Write that record `source` of the batch is refused; the door sends its own bytes."""
     _finish(out, OUT_DEAD_LETTER, source, 0, -1, out.used[1], out.used[1])
     row = out.used[0] - 1
-    out.rows[row].refusal = refusal
-    out.rows[row].position = position
+    out.rows[row]["refusal"] = refusal
+    out.rows[row]["position"] = position
 
 
 @kernel
@@ -192,19 +192,19 @@ def _put_reasons(data: Array, at: int, names: Names, reasons: int, most: int) ->
 def _put_candidate(data: Array, at: int, names: Names, verdicts: Array, k: int) -> int:
     """Write one candidate: who, its outcome, its reasons, its PD and what its offer would cost."""
     at = put_place(data, at, _LITERALS, _CANDIDATE)
-    at = put_place(data, at, names.text, names.institutions[verdicts[k].institution])
+    at = put_place(data, at, names.text, names.institutions[verdicts[k]["institution"]])
     at = put_place(data, at, _LITERALS, _POLICY)
-    at = put_place(data, at, names.text, names.policies[verdicts[k].policy])
+    at = put_place(data, at, names.text, names.policies[verdicts[k]["policy"]])
     at = put_place(data, at, _LITERALS, _OUTCOME)
-    at = put_place(data, at, _LITERALS, _OUTCOMES[verdicts[k].outcome])
+    at = put_place(data, at, _LITERALS, _OUTCOMES[verdicts[k]["outcome"]])
     at = put_place(data, at, _LITERALS, _QUOTE_COMMA)
     at = put_place(data, at, _LITERALS, _REASONS)
-    at = _put_reasons(data, at, names, verdicts[k].reasons, limits.REASONS_MAX)
+    at = _put_reasons(data, at, names, verdicts[k]["reasons"], limits.REASONS_MAX)
     data[at] = 93
     at = put_place(data, at + 1, _LITERALS, _PD)
-    at = put_int(data, at, verdicts[k].pd_ppm)
+    at = put_int(data, at, verdicts[k]["pd_ppm"])
     at = put_place(data, at, _LITERALS, _APR)
-    at = put_int(data, at, verdicts[k].apr_bps)
+    at = put_int(data, at, verdicts[k]["apr_bps"])
     return put_place(data, at, _LITERALS, _END)
 
 
@@ -212,21 +212,21 @@ def _put_candidate(data: Array, at: int, names: Names, verdicts: Array, k: int) 
 def _put_terms(data: Array, at: int, names: Names, verdict: Array, k: int, expires_at: int) -> int:
     """Write who funds an approved request, and its terms."""
     at = put_place(data, at, _LITERALS, _INSTITUTION)
-    at = put_place(data, at, names.text, names.institutions[verdict[k].institution])
+    at = put_place(data, at, names.text, names.institutions[verdict[k]["institution"]])
     at = put_place(data, at, _LITERALS, _AMOUNT)
-    at = put_int(data, at, verdict[k].amount_cents)
+    at = put_int(data, at, verdict[k]["amount_cents"])
     at = put_place(data, at, _LITERALS, _RATE)
-    at = put_int(data, at, verdict[k].rate_bps)
+    at = put_int(data, at, verdict[k]["rate_bps"])
     at = put_place(data, at, _LITERALS, _FEE)
-    at = put_int(data, at, verdict[k].fee_cents)
+    at = put_int(data, at, verdict[k]["fee_cents"])
     at = put_place(data, at, _LITERALS, _APR)
-    at = put_int(data, at, verdict[k].apr_bps)
+    at = put_int(data, at, verdict[k]["apr_bps"])
     at = put_place(data, at, _LITERALS, _TENOR)
-    at = put_int(data, at, verdict[k].tenor_days)
+    at = put_int(data, at, verdict[k]["tenor_days"])
     at = put_place(data, at, _LITERALS, _INSTALMENT)
-    at = put_int(data, at, verdict[k].instalment_cents)
+    at = put_int(data, at, verdict[k]["instalment_cents"])
     at = put_place(data, at, _LITERALS, _METHOD)
-    at = put_place(data, at, _LITERALS, _METHODS[verdict[k].method])
+    at = put_place(data, at, _LITERALS, _METHODS[verdict[k]["method"]])
     at = put_place(data, at, _LITERALS, _EXPIRES)
     at = put_int(data, at, expires_at)
     return put_place(data, at, _LITERALS, _COMMA)
@@ -238,24 +238,24 @@ def _put_request(
 ) -> int:
     """Write which request a decision answers."""
     at = put_place(data, at, _LITERALS, _ID)
-    at = put_hex(data, at, decision[0].hi)
-    at = put_hex(data, at, decision[0].lo)
+    at = put_hex(data, at, decision[0]["hi"])
+    at = put_hex(data, at, decision[0]["lo"])
     at = put_place(data, at, _LITERALS, _APPLICANT)
-    at = put_json_text(data, at, source, events[i].applicant_start, events[i].applicant_len)
+    at = put_json_text(data, at, source, events[i]["applicant_start"], events[i]["applicant_len"])
     at = put_place(data, at, _LITERALS, _REQUEST)
-    at = put_json_text(data, at, source, events[i].id_start, events[i].id_len)
-    drawdown = events[i].type == _DRAWDOWN
+    at = put_json_text(data, at, source, events[i]["id_start"], events[i]["id_len"])
+    drawdown = events[i]["type"] == _DRAWDOWN
     at = put_place(data, at, _LITERALS, _TYPE_DRAWDOWN if drawdown else _TYPE_APPLICATION)
-    at = put_int(data, at, events[i].at)
+    at = put_int(data, at, events[i]["at"])
     if drawdown:
         at = put_place(data, at, _LITERALS, _LINE)
-        at = put_hex(data, at, decision[0].line_hi)
-        at = put_hex(data, at, decision[0].line_lo)
+        at = put_hex(data, at, decision[0]["line_hi"])
+        at = put_hex(data, at, decision[0]["line_lo"])
     else:
         at = put_place(data, at, _LITERALS, _PRODUCT)
-        at = put_place(data, at, names.text, names.products[events[i].product])
+        at = put_place(data, at, names.text, names.products[events[i]["product"]])
         at = put_place(data, at, _LITERALS, _CHANNEL)
-        at = put_place(data, at, names.text, names.channels[events[i].channel])
+        at = put_place(data, at, names.text, names.channels[events[i]["channel"]])
     return at
 
 
@@ -276,20 +276,20 @@ def put_decision(
     """
     data = out.data
     key_start = out.used[1]
-    length = i64(events[i].applicant_len)
-    start = put_span(data, key_start, source, events[i].applicant_start, length)
+    length = i64(events[i]["applicant_len"])
+    start = put_span(data, key_start, source, events[i]["applicant_start"], length)
     at = _put_request(data, start, names, decision, source, events, i)
     at = put_place(data, at, _LITERALS, _OUTCOME)
-    at = put_place(data, at, _LITERALS, _OUTCOMES[decision[0].outcome])
-    chosen = decision[0].chosen
+    at = put_place(data, at, _LITERALS, _OUTCOMES[decision[0]["outcome"]])
+    chosen = decision[0]["chosen"]
     if chosen >= 0:
-        at = _put_terms(data, at, names, verdicts, chosen, decision[0].expires_at)
+        at = _put_terms(data, at, names, verdicts, chosen, decision[0]["expires_at"])
     else:
         at = put_place(data, at, _LITERALS, _QUOTE_COMMA)
     at = put_place(data, at, _LITERALS, _REASONS)
-    at = _put_reasons(data, at, names, decision[0].reasons, limits.REASONS_MAX)
+    at = _put_reasons(data, at, names, decision[0]["reasons"], limits.REASONS_MAX)
     at = put_place(data, at, _LITERALS, _CANDIDATES)
-    for k in range(decision[0].candidates):
+    for k in range(decision[0]["candidates"]):
         if k > 0:
             at = put_place(data, at, _LITERALS, _COMMA)
         at = _put_candidate(data, at, names, verdicts, k)
@@ -323,19 +323,19 @@ def put_evidence(
     already.
     """
     head = stage.head
-    head[0].lo = decision[0].lo
-    head[0].hi = decision[0].hi
-    head[0].offset = offset
-    head[0].at = events[i].at
-    head[0].amount_cents = events[i].amount_cents
-    head[0].partition = partition
-    head[0].type = events[i].type
-    head[0].product = events[i].product
-    head[0].channel = events[i].channel
-    head[0].tenor_days = events[i].tenor_days
-    head[0].outcome = decision[0].outcome
-    head[0].candidates = decision[0].candidates
-    head[0].chosen = decision[0].chosen
+    head[0]["lo"] = decision[0]["lo"]
+    head[0]["hi"] = decision[0]["hi"]
+    head[0]["offset"] = offset
+    head[0]["at"] = events[i]["at"]
+    head[0]["amount_cents"] = events[i]["amount_cents"]
+    head[0]["partition"] = partition
+    head[0]["type"] = events[i]["type"]
+    head[0]["product"] = events[i]["product"]
+    head[0]["channel"] = events[i]["channel"]
+    head[0]["tenor_days"] = events[i]["tenor_days"]
+    head[0]["outcome"] = decision[0]["outcome"]
+    head[0]["candidates"] = decision[0]["candidates"]
+    head[0]["chosen"] = decision[0]["chosen"]
     word = _HEAD_WORDS
     for k in range(vectors.shape[0]):
         stage.floats[word + k] = vectors[k, column]
@@ -347,13 +347,13 @@ def put_evidence(
     tail = stage.words.shape[0] - rule_masks.shape[0] * rule_masks.shape[1]
     for p in range(rule_masks.shape[0]):
         for k in range(rule_masks.shape[1]):
-            used = p < decision[0].candidates
+            used = p < decision[0]["candidates"]
             stage.words[tail] = rule_masks[p, k] if used else np.uint64(0)
             tail += 1
     data = out.data
     key_start = out.used[1]
-    length = i64(events[i].applicant_len)
-    start = put_span(data, key_start, source, events[i].applicant_start, length)
+    length = i64(events[i]["applicant_len"])
+    start = put_span(data, key_start, source, events[i]["applicant_start"], length)
     at = put_span(data, start, stage.bytes, 0, stage.bytes.shape[0])
     _finish(out, OUT_EVIDENCE, i, key_start, length, start, at)
 
@@ -397,13 +397,13 @@ def put_funding(
     at = put_int(data, at, amount_cents)
     lease = institution * len(_CAPS) + cap
     at = put_place(data, at, _LITERALS, _FUND_FREE)
-    at = put_int(data, at, leases[lease].free_cents)
+    at = put_int(data, at, leases[lease]["free_cents"])
     at = put_place(data, at, _LITERALS, _FUND_RESERVED)
-    at = put_int(data, at, leases[lease].reserved_cents)
+    at = put_int(data, at, leases[lease]["reserved_cents"])
     at = put_place(data, at, _LITERALS, _FUND_DRAWN)
-    at = put_int(data, at, leases[lease].drawn_cents)
+    at = put_int(data, at, leases[lease]["drawn_cents"])
     at = put_place(data, at, _LITERALS, _FUND_OVERDRAWN)
-    at = put_int(data, at, leases[lease].overdrawn_cents)
+    at = put_int(data, at, leases[lease]["overdrawn_cents"])
     at = put_place(data, at, _LITERALS, _FUND_PARTITION)
     at = put_int(data, at, partition)
     at = put_place(data, at, _LITERALS, _END)

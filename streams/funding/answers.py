@@ -52,19 +52,21 @@ def find_offer(
     has expired once partition time reaches `expires_at`, whether its timer has fired or not.
     """
     offers = state.offers
-    offer = find_pair(state.offer_slots, offers, events[i].reference_lo, events[i].reference_hi)
+    offer = find_pair(
+        state.offer_slots, offers, events[i]["reference_lo"], events[i]["reference_hi"]
+    )
     if offer < 0:
         return _UNKNOWN_OFFER, -1
-    if offers[offer].applicant != applicant:
+    if offers[offer]["applicant"] != applicant:
         return _NOT_YOURS, -1
-    if institution != ANY_INSTITUTION and offers[offer].institution != institution:
+    if institution != ANY_INSTITUTION and offers[offer]["institution"] != institution:
         return _NOT_YOURS, -1
-    stands = offers[offer].state == _OFFERED or offers[offer].state == _ACCEPTED
-    if offers[offer].state == _EXPIRED:
+    stands = offers[offer]["state"] == _OFFERED or offers[offer]["state"] == _ACCEPTED
+    if offers[offer]["state"] == _EXPIRED:
         return _OFFER_EXPIRED, -1
-    if stands and offers[offer].expires_at <= state.partition[0].time:
+    if stands and offers[offer]["expires_at"] <= state.partition[0]["time"]:
         return _OFFER_EXPIRED, -1
-    if OFFER_NEXT[offers[offer].state, step] < 0:
+    if OFFER_NEXT[offers[offer]["state"], step] < 0:
         return _WRONG_STATE, -1
     return _NONE, offer
 
@@ -76,8 +78,8 @@ def _has_room(state: State, offer: int, step: int) -> bool:
         return False
     if step != _ON_ACCEPT:
         return True
-    if state.offers[offer].is_line == 1:
-        return bool(state.partition[0].free_line >= 0)
+    if state.offers[offer]["is_line"] == 1:
+        return bool(state.partition[0]["free_line"] >= 0)
     return bool(timers_have_room(state.partition, state.timers))
 
 
@@ -88,17 +90,17 @@ def _open_line(state: State, names: Names, out: Out, events: Array, i: int, offe
     line = take_line(
         state.partition, state.applicants, state.lines, state.line_slots, offers, offer
     )
-    state.lines[line].opened_at = events[i].at
-    cap = offers[offer].cap
-    amount = offers[offer].amount_cents
+    state.lines[line]["opened_at"] = events[i]["at"]
+    cap = offers[offer]["cap"]
+    amount = offers[offer]["amount_cents"]
     leave_reservation(state, offer)
-    state.applicants[offers[offer].applicant].open_offers += 1  # end_offer takes it off
+    state.applicants[offers[offer]["applicant"]]["open_offers"] += 1  # end_offer takes it off
     if cap >= 0:
-        institution = offers[offer].institution
+        institution = offers[offer]["institution"]
         draw(state.leases, institution * CAPS + cap, amount)
         emit_move(
-            state, names, out, _MOVE_DRAW, institution, cap, offers[offer].lo,
-            offers[offer].hi, amount, events[i].at, i,
+            state, names, out, _MOVE_DRAW, institution, cap, offers[offer]["lo"],
+            offers[offer]["hi"], amount, events[i]["at"], i,
         )  # fmt: skip
     end_offer(state, offer, _OPENED)
 
@@ -113,7 +115,7 @@ def apply_answer(
     An accepted line opens at once; an accepted loan waits for its money, for as long again as the
     offer stood, counted from the accept.
     """
-    step = _ON_ACCEPT if events[i].type == _ACCEPT else _ON_CANCEL
+    step = _ON_ACCEPT if events[i]["type"] == _ACCEPT else _ON_CANCEL
     refusal, offer = find_offer(state, events, i, applicant, ANY_INSTITUTION, step)
     if refusal != _NONE:
         return refusal
@@ -122,17 +124,19 @@ def apply_answer(
     # From here on nothing can fail.
     offers = state.offers
     if step == _ON_CANCEL:
-        give_up_reservation(state, names, out, offer, _MOVE_RELEASE, events[i].at, i)
-        end_offer(state, offer, OFFER_NEXT[offers[offer].state, _ON_CANCEL])
-    elif offers[offer].is_line == 1:
+        give_up_reservation(state, names, out, offer, _MOVE_RELEASE, events[i]["at"], i)
+        end_offer(state, offer, OFFER_NEXT[offers[offer]["state"], _ON_CANCEL])
+    elif offers[offer]["is_line"] == 1:
         _open_line(state, names, out, events, i, offer)
     else:
-        offers[offer].state = _ACCEPTED
-        offers[offer].expires_at = events[i].at + offers[offer].offer_ms
-        push_timer(state.partition, state.timers, offers[offer].expires_at, offers[offer].lo, offer)
+        offers[offer]["state"] = _ACCEPTED
+        offers[offer]["expires_at"] = events[i]["at"] + offers[offer]["offer_ms"]
+        push_timer(
+            state.partition, state.timers, offers[offer]["expires_at"], offers[offer]["lo"], offer
+        )
     remember_id(
-        state.partition, state.ids, events[i].key_lo, events[i].key_hi,
-        events[i].at + LATE_MS_MAX, -1, 0,
+        state.partition, state.ids, events[i]["key_lo"], events[i]["key_hi"],
+        events[i]["at"] + LATE_MS_MAX, -1, 0,
     )  # fmt: skip
     return _NONE
 
@@ -146,15 +150,20 @@ def expire_offers(state: State, names: Names, out: Out, most: int, source: int) 
     offers = state.offers
     timers = state.timers
     for _ in range(most):
-        if partition[0].timers == 0 or timers[0].at > partition[0].time:
+        if partition[0]["timers"] == 0 or timers[0]["at"] > partition[0]["time"]:
             return
-        offer = i64(timers[0].offer)
-        same = offers[offer].lo == timers[0].lo and offers[offer].expires_at == timers[0].at
+        offer = i64(timers[0]["offer"])
+        same = (
+            offers[offer]["lo"] == timers[0]["lo"]
+            and offers[offer]["expires_at"] == timers[0]["at"]
+        )
         pop_timer(partition, timers)
-        if not same or offers[offer].state == _DRAWN:
+        if not same or offers[offer]["state"] == _DRAWN:
             continue
-        if OFFER_NEXT[offers[offer].state, _ON_EXPIRE] >= 0:
-            give_up_reservation(state, names, out, offer, _MOVE_EXPIRE, partition[0].time, source)
+        if OFFER_NEXT[offers[offer]["state"], _ON_EXPIRE] >= 0:
+            give_up_reservation(
+                state, names, out, offer, _MOVE_EXPIRE, partition[0]["time"], source
+            )
             state.counters[EXPIRED] += 1
             end_offer(state, offer, _EXPIRED)
         else:

@@ -52,17 +52,17 @@ _MOVE_REVERSE = int(FundingMove.REVERSE)
 def _check_disbursed(state: State, events: Array, i: int, applicant: int) -> tuple[int, int]:
     """Return (Refusal, row of the offer that is drawn, -1 where another lender's money left)."""
     offer = i64(-1)
-    if events[i].issuer >= 0:
-        refusal, offer = find_offer(state, events, i, applicant, events[i].issuer, _ON_DISBURSE)
+    if events[i]["issuer"] >= 0:
+        refusal, offer = find_offer(state, events, i, applicant, events[i]["issuer"], _ON_DISBURSE)
         if refusal != _NONE:
             return refusal, -1
-    if find_pair(state.loan_slots, state.loans, events[i].loan_lo, events[i].loan_hi) >= 0:
+    if find_pair(state.loan_slots, state.loans, events[i]["loan_lo"], events[i]["loan_hi"]) >= 0:
         return _WRONG_STATE, -1
     if offer >= 0:
-        principal = events[i].principal_cents
-        if principal < 1 or principal > state.offers[offer].amount_cents:
+        principal = events[i]["principal_cents"]
+        if principal < 1 or principal > state.offers[offer]["amount_cents"]:
             return _BAD_AMOUNT, -1
-    if state.partition[0].free_loan < 0 or not ids_have_room(state.partition, state.ids, 1):
+    if state.partition[0]["free_loan"] < 0 or not ids_have_room(state.partition, state.ids, 1):
         return _NO_ROOM, -1
     return _NONE, offer
 
@@ -70,7 +70,7 @@ def _check_disbursed(state: State, events: Array, i: int, applicant: int) -> tup
 @kernel
 def _check_failed(state: State, events: Array, i: int, applicant: int) -> tuple[int, int]:
     """Return (Refusal, row of the offer whose money did not leave)."""
-    refusal, offer = find_offer(state, events, i, applicant, events[i].issuer, _ON_FAIL)
+    refusal, offer = find_offer(state, events, i, applicant, events[i]["issuer"], _ON_FAIL)
     if refusal == _NONE and not ids_have_room(state.partition, state.ids, 1):
         return _NO_ROOM, -1
     return refusal, offer
@@ -85,24 +85,24 @@ def _check_step(state: State, events: Array, i: int, applicant: int) -> tuple[in
     back more than was paid.
     """
     loans = state.loans
-    loan = find_pair(state.loan_slots, loans, events[i].loan_lo, events[i].loan_hi)
+    loan = find_pair(state.loan_slots, loans, events[i]["loan_lo"], events[i]["loan_hi"])
     if loan < 0:
         return _UNKNOWN_LOAN, -1
-    assert loans[loan].applicant == applicant
-    step = events[i].step
-    ours = loans[loan].institution >= 0
-    if LOAN_NEXT[loans[loan].state, step] < 0:
+    assert loans[loan]["applicant"] == applicant
+    step = events[i]["step"]
+    ours = loans[loan]["institution"] >= 0
+    if LOAN_NEXT[loans[loan]["state"], step] < 0:
         return _WRONG_STATE, -1
-    if step == _CLOSED and ours and loans[loan].outstanding_cents > 0:
+    if step == _CLOSED and ours and loans[loan]["outstanding_cents"] > 0:
         return _WRONG_STATE, -1
-    principal = events[i].principal_cents
-    owed = loans[loan].outstanding_cents
+    principal = events[i]["principal_cents"]
+    owed = loans[loan]["outstanding_cents"]
     if step in (_PAYMENT, _REFUND) and ours and principal > owed:
         return _BAD_AMOUNT, -1
     if step == _REVERSAL:
-        if _amount(events, i) > loans[loan].paid_cents:
+        if _amount(events, i) > loans[loan]["paid_cents"]:
             return _BAD_AMOUNT, -1
-        if ours and owed + principal > loans[loan].principal_cents:
+        if ours and owed + principal > loans[loan]["principal_cents"]:
             return _BAD_AMOUNT, -1
     if step == _DUE and not dues_have_room(state.partition, loans, loan):
         return _NO_ROOM, -1
@@ -115,10 +115,10 @@ def _check_step(state: State, events: Array, i: int, applicant: int) -> tuple[in
 def _amount(events: Array, i: int) -> int:
     """Return the whole of a due or a payment: principal, interest, fees and penalties."""
     return (
-        events[i].principal_cents
-        + events[i].interest_cents
-        + events[i].fee_cents
-        + events[i].penalty_cents
+        events[i]["principal_cents"]
+        + events[i]["interest_cents"]
+        + events[i]["fee_cents"]
+        + events[i]["penalty_cents"]
     )
 
 
@@ -130,27 +130,31 @@ def _disburse(
     free.
     """
     offers = state.offers
-    principal = events[i].principal_cents
-    amount = offers[offer].amount_cents
-    line = offers[offer].line
-    state.loans[loan].offer = offer
-    state.loans[loan].line = line
+    principal = events[i]["principal_cents"]
+    amount = offers[offer]["amount_cents"]
+    line = offers[offer]["line"]
+    state.loans[loan]["offer"] = offer
+    state.loans[loan]["line"] = line
     leave_reservation(state, offer)
-    offers[offer].state = _DRAWN
-    offers[offer].outstanding_cents = principal
+    offers[offer]["state"] = _DRAWN
+    offers[offer]["outstanding_cents"] = principal
     if line >= 0:
-        state.lines[line].available_cents += amount - principal
-    cap = offers[offer].cap
-    institution = offers[offer].institution
+        state.lines[line]["available_cents"] += amount - principal
+    cap = offers[offer]["cap"]
+    institution = offers[offer]["institution"]
     lease = institution * CAPS + cap
-    lo = offers[offer].lo
-    hi = offers[offer].hi
+    lo = offers[offer]["lo"]
+    hi = offers[offer]["hi"]
     draw(state.leases, lease, principal)
-    emit_move(state, names, out, _MOVE_DRAW, institution, cap, lo, hi, principal, events[i].at, i)
+    emit_move(
+        state, names, out, _MOVE_DRAW, institution, cap, lo, hi, principal, events[i]["at"], i
+    )
     if principal < amount:
         rest = amount - principal
         release(state.leases, lease, rest)
-        emit_move(state, names, out, _MOVE_RELEASE, institution, cap, lo, hi, rest, events[i].at, i)
+        emit_move(
+            state, names, out, _MOVE_RELEASE, institution, cap, lo, hi, rest, events[i]["at"], i
+        )
 
 
 @kernel
@@ -160,8 +164,8 @@ def _begin(
     """A loan begins, drawn from `offer` or (-1) another lender's. Return its row."""
     loan = take_loan(
         state.partition, state.applicants, state.loans, state.loan_slots, applicant,
-        events[i].loan_lo, events[i].loan_hi, events[i].issuer, events[i].at,
-        events[i].principal_cents,
+        events[i]["loan_lo"], events[i]["loan_hi"], events[i]["issuer"], events[i]["at"],
+        events[i]["principal_cents"],
     )  # fmt: skip
     if offer >= 0:
         _disburse(state, names, out, events, i, offer, loan)
@@ -174,17 +178,17 @@ def _move_principal(
 ) -> None:
     """Principal of a loan comes back (positive) or is taken back by a reversal (negative)."""
     loans = state.loans
-    loans[loan].outstanding_cents -= amount_cents
-    if loans[loan].institution < 0 or amount_cents == 0:
+    loans[loan]["outstanding_cents"] -= amount_cents
+    if loans[loan]["institution"] < 0 or amount_cents == 0:
         return
-    line = loans[loan].line
+    line = loans[loan]["line"]
     if line >= 0:
-        state.lines[line].available_cents += amount_cents
-    offer = loans[loan].offer
+        state.lines[line]["available_cents"] += amount_cents
+    offer = loans[loan]["offer"]
     offers = state.offers
-    offers[offer].outstanding_cents -= amount_cents
-    institution = offers[offer].institution
-    cap = offers[offer].cap
+    offers[offer]["outstanding_cents"] -= amount_cents
+    institution = offers[offer]["institution"]
+    cap = offers[offer]["cap"]
     lease = institution * CAPS + cap
     if amount_cents > 0:
         repay(state.leases, lease, amount_cents)
@@ -192,7 +196,7 @@ def _move_principal(
         reverse(state.leases, lease, -amount_cents)
     emit_move(
         state, names, out, _MOVE_REPAY if amount_cents > 0 else _MOVE_REVERSE, institution, cap,
-        offers[offer].lo, offers[offer].hi, abs(amount_cents), events[i].at, i,
+        offers[offer]["lo"], offers[offer]["hi"], abs(amount_cents), events[i]["at"], i,
     )  # fmt: skip
 
 
@@ -202,36 +206,36 @@ def _pay(state: State, names: Names, out: Out, events: Array, i: int, loan: int)
     has come back, counts as other money: only another lender's books have it.
     """
     loans = state.loans
-    principal = events[i].principal_cents
-    owed = loans[loan].outstanding_cents
-    if events[i].step == _REVERSAL:
-        loans[loan].paid_cents -= _amount(events, i)
-        taken = min(principal, loans[loan].principal_cents - owed)
+    principal = events[i]["principal_cents"]
+    owed = loans[loan]["outstanding_cents"]
+    if events[i]["step"] == _REVERSAL:
+        loans[loan]["paid_cents"] -= _amount(events, i)
+        taken = min(principal, loans[loan]["principal_cents"] - owed)
         _move_principal(state, names, out, events, i, loan, -taken)
     else:
-        loans[loan].paid_cents += _amount(events, i)
+        loans[loan]["paid_cents"] += _amount(events, i)
         _move_principal(state, names, out, events, i, loan, min(principal, owed))
-    settle_dues(loans, state.dues, loan, events[i].at)
+    settle_dues(loans, state.dues, loan, events[i]["at"])
 
 
 @kernel
 def _go_on(state: State, names: Names, out: Out, events: Array, i: int, loan: int) -> None:
     """Apply a step of a known loan that was checked."""
     loans = state.loans
-    step = events[i].step
+    step = events[i]["step"]
     if step == _DUE:
-        add_due(state.partition, loans, state.dues, loan, events[i].due_at, _amount(events, i))
-        settle_dues(loans, state.dues, loan, events[i].at)
+        add_due(state.partition, loans, state.dues, loan, events[i]["due_at"], _amount(events, i))
+        settle_dues(loans, state.dues, loan, events[i]["at"])
     elif step == _WRITTEN_OFF:
-        loans[loan].closed_at = events[i].at
+        loans[loan]["closed_at"] = events[i]["at"]
     elif step == _CLOSED:
-        loans[loan].closed_at = events[i].at
-        if loans[loan].offer >= 0:
-            end_offer(state, loans[loan].offer, _REPAID)
-            loans[loan].offer = -1
+        loans[loan]["closed_at"] = events[i]["at"]
+        if loans[loan]["offer"] >= 0:
+            end_offer(state, loans[loan]["offer"], _REPAID)
+            loans[loan]["offer"] = -1
     else:
         _pay(state, names, out, events, i, loan)
-    loans[loan].state = LOAN_NEXT[loans[loan].state, step]
+    loans[loan]["state"] = LOAN_NEXT[loans[loan]["state"], step]
 
 
 @kernel
@@ -241,9 +245,9 @@ def apply_loan(state: State, names: Names, out: Out, events: Array, i: int, appl
     Its id is remembered as long as its loan is known; that of a failed disbursement, which leaves
     no loan, for L.
     """
-    if events[i].step == _DISBURSED:
+    if events[i]["step"] == _DISBURSED:
         refusal, offer = _check_disbursed(state, events, i, applicant)
-    elif events[i].step == _DISBURSE_FAILED:
+    elif events[i]["step"] == _DISBURSE_FAILED:
         refusal, offer = _check_failed(state, events, i, applicant)
     else:
         refusal, loan = _check_step(state, events, i, applicant)
@@ -251,18 +255,18 @@ def apply_loan(state: State, names: Names, out: Out, events: Array, i: int, appl
         return refusal
     # From here on nothing can fail.
     generation = i64(0)
-    if events[i].step == _DISBURSED:
+    if events[i]["step"] == _DISBURSED:
         loan = _begin(state, names, out, events, i, applicant, offer)
-    elif events[i].step == _DISBURSE_FAILED:
-        give_up_reservation(state, names, out, offer, _MOVE_RELEASE, events[i].at, i)
+    elif events[i]["step"] == _DISBURSE_FAILED:
+        give_up_reservation(state, names, out, offer, _MOVE_RELEASE, events[i]["at"], i)
         end_offer(state, offer, _FAILED)
         loan = i64(-1)
     else:
         _go_on(state, names, out, events, i, loan)
     if loan >= 0:
-        generation = state.loans[loan].generation
+        generation = state.loans[loan]["generation"]
     remember_id(
-        state.partition, state.ids, events[i].key_lo, events[i].key_hi,
-        max(events[i].at, state.partition[0].time) + LATE_MS_MAX, loan, generation,
+        state.partition, state.ids, events[i]["key_lo"], events[i]["key_hi"],
+        max(events[i]["at"], state.partition[0]["time"]) + LATE_MS_MAX, loan, generation,
     )  # fmt: skip
     return _NONE

@@ -36,12 +36,12 @@ def emit_move(
     off.
     """
     partition = state.partition
-    partition[0].funding_seq += 1
+    partition[0]["funding_seq"] += 1
     assert balanced(state.leases, institution * CAPS + cap)
-    if partition[0].mute == 0:
+    if partition[0]["mute"] == 0:
         put_funding(
             out, names, state.leases, institution, cap, move, lo, hi, amount_cents,
-            partition[0].funding_seq, at, partition[0].number, source,
+            partition[0]["funding_seq"], at, partition[0]["number"], source,
         )  # fmt: skip
 
 
@@ -51,18 +51,18 @@ def give_up_reservation(
 ) -> None:
     """Release what `offer` holds: on its lease, on the line drawn on, in exposure."""
     offers = state.offers
-    amount = offers[offer].amount_cents
-    state.applicants[offers[offer].applicant].reserved_cents -= amount
-    line = offers[offer].line
+    amount = offers[offer]["amount_cents"]
+    state.applicants[offers[offer]["applicant"]]["reserved_cents"] -= amount
+    line = offers[offer]["line"]
     if line >= 0:
-        state.lines[line].available_cents += amount
-    cap = offers[offer].cap
+        state.lines[line]["available_cents"] += amount
+    cap = offers[offer]["cap"]
     if cap >= 0:
-        institution = offers[offer].institution
+        institution = offers[offer]["institution"]
         release(state.leases, institution * CAPS + cap, amount)
         emit_move(
-            state, names, out, move, institution, cap, offers[offer].lo, offers[offer].hi, amount,
-            at, source,
+            state, names, out, move, institution, cap, offers[offer]["lo"], offers[offer]["hi"],
+            amount, at, source,
         )  # fmt: skip
 
 
@@ -72,17 +72,19 @@ def end_offer(state: State, offer: int, next_state: int) -> None:
     happened.
     """
     offers = state.offers
-    applicant = offers[offer].applicant
-    if offers[offer].state in (_OFFERED, _ACCEPTED):
-        state.applicants[applicant].open_offers -= 1
+    applicant = offers[offer]["applicant"]
+    if offers[offer]["state"] in (_OFFERED, _ACCEPTED):
+        state.applicants[applicant]["open_offers"] -= 1
     # Not idle: an applicant must not retire while a row of an offer names it.
-    state.applicants[applicant].last_at = max(
-        state.applicants[applicant].last_at, state.partition[0].time
+    state.applicants[applicant]["last_at"] = max(
+        state.applicants[applicant]["last_at"], state.partition[0]["time"]
     )
-    offers[offer].state = next_state
-    offers[offer].expires_at = state.partition[0].time + LATE_MS_MAX
+    offers[offer]["state"] = next_state
+    offers[offer]["expires_at"] = state.partition[0]["time"] + LATE_MS_MAX
     if timers_have_room(state.partition, state.timers):
-        push_timer(state.partition, state.timers, offers[offer].expires_at, offers[offer].lo, offer)
+        push_timer(
+            state.partition, state.timers, offers[offer]["expires_at"], offers[offer]["lo"], offer
+        )
     else:
         remove_offer(state, offer)
 
@@ -91,17 +93,17 @@ def end_offer(state: State, offer: int, next_state: int) -> None:
 def remove_offer(state: State, offer: int) -> None:
     """Give the row of an ended offer back."""
     offers = state.offers
-    delete_slot(state.offer_slots, offers[offer].lo, offer)
-    offers[offer].state = _FREE
-    offers[offer].lo = np.uint64(0)
-    offers[offer].hi = np.uint64(0)
-    offers[offer].next = state.partition[0].free_offer
-    state.partition[0].free_offer = offer
+    delete_slot(state.offer_slots, offers[offer]["lo"], offer)
+    offers[offer]["state"] = _FREE
+    offers[offer]["lo"] = np.uint64(0)
+    offers[offer]["hi"] = np.uint64(0)
+    offers[offer]["next"] = state.partition[0]["free_offer"]
+    state.partition[0]["free_offer"] = offer
 
 
 @kernel
 def leave_reservation(state: State, offer: int) -> None:
     """An offer stops being open without its money coming back: it was drawn."""
-    applicant = state.offers[offer].applicant
-    state.applicants[applicant].open_offers -= 1
-    state.applicants[applicant].reserved_cents -= state.offers[offer].amount_cents
+    applicant = state.offers[offer]["applicant"]
+    state.applicants[applicant]["open_offers"] -= 1
+    state.applicants[applicant]["reserved_cents"] -= state.offers[offer]["amount_cents"]

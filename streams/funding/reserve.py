@@ -26,12 +26,12 @@ def choose_funded(leases: Array, verdicts: Array, order: Array, offers: int) -> 
     """
     for k in range(offers):
         v = order[k]
-        cap = verdicts[v].cap
+        cap = verdicts[v]["cap"]
         if cap < 0:
             return int(v)
-        lease = verdicts[v].institution * CAPS + cap
-        if can_reserve(leases, lease, verdicts[v].amount_cents):
+        lease = verdicts[v]["institution"] * CAPS + cap
+        if can_reserve(leases, lease, verdicts[v]["amount_cents"]):
             return int(v)
-        verdicts[v].outcome = _CAPACITY
-        verdicts[v].reasons |= np.uint64(1) << np.uint64(_CAPACITY_BIT)
+        verdicts[v]["outcome"] = _CAPACITY
+        verdicts[v]["reasons"] |= np.uint64(1) << np.uint64(_CAPACITY_BIT)
     return -1

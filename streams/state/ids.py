@@ -13,10 +13,10 @@ from streams.compile import i64, kernel
 @kernel
 def _alive(partition: Array, loans: Array, ids: Array, i: int) -> bool:
     """Say whether the id at `i` still counts: by its time, or by the loan row it hangs on."""
-    loan = ids[i].loan
+    loan = ids[i]["loan"]
     if loan >= 0:
-        return bool(loans[loan].generation == ids[i].generation)
-    return bool(ids[i].expires_at >= partition[0].time)
+        return bool(loans[loan]["generation"] == ids[i]["generation"])
+    return bool(ids[i]["expires_at"] >= partition[0]["time"])
 
 
 @kernel
@@ -24,8 +24,8 @@ def has_id(partition: Array, loans: Array, ids: Array, lo: int, hi: int) -> bool
     """Say whether this id was accepted before and is still remembered."""
     mask = ids.shape[0] - 1
     i = i64(lo & np.uint64(mask))
-    while ids[i].used == 1:
-        if ids[i].lo == lo and ids[i].hi == hi:
+    while ids[i]["used"] == 1:
+        if ids[i]["lo"] == lo and ids[i]["hi"] == hi:
             return bool(_alive(partition, loans, ids, i))
         i = (i + 1) & mask
     return False
@@ -34,7 +34,7 @@ def has_id(partition: Array, loans: Array, ids: Array, lo: int, hi: int) -> bool
 @kernel
 def ids_have_room(partition: Array, ids: Array, more: int) -> bool:
     """Say whether `more` ids fit; an eighth stays empty so that probes end soon."""
-    return bool(partition[0].ids_used + more <= ids.shape[0] - ids.shape[0] // 8)
+    return bool(partition[0]["ids_used"] + more <= ids.shape[0] - ids.shape[0] // 8)
 
 
 @kernel
@@ -46,18 +46,18 @@ def remember_id(
     """
     mask = ids.shape[0] - 1
     i = i64(lo & np.uint64(mask))
-    while ids[i].used == 1:
-        if ids[i].lo == lo and ids[i].hi == hi:
+    while ids[i]["used"] == 1:
+        if ids[i]["lo"] == lo and ids[i]["hi"] == hi:
             break
         i = (i + 1) & mask
-    if ids[i].used == 0:
-        partition[0].ids_used += 1
-    ids[i].lo = lo
-    ids[i].hi = hi
-    ids[i].expires_at = expires_at
-    ids[i].loan = loan
-    ids[i].generation = generation
-    ids[i].used = 1
+    if ids[i]["used"] == 0:
+        partition[0]["ids_used"] += 1
+    ids[i]["lo"] = lo
+    ids[i]["hi"] = hi
+    ids[i]["expires_at"] = expires_at
+    ids[i]["loan"] = loan
+    ids[i]["generation"] = generation
+    ids[i]["used"] = 1
 
 
 @kernel
@@ -67,18 +67,18 @@ def _delete_at(partition: Array, ids: Array, i: int) -> None:
     j = i
     while True:
         j = (j + 1) & mask
-        if ids[j].used == 0:
+        if ids[j]["used"] == 0:
             break
-        home = i64(ids[j].lo & np.uint64(mask))
+        home = i64(ids[j]["lo"] & np.uint64(mask))
         if (j - home) & mask >= (j - i) & mask:
-            ids[i].lo = ids[j].lo
-            ids[i].hi = ids[j].hi
-            ids[i].expires_at = ids[j].expires_at
-            ids[i].loan = ids[j].loan
-            ids[i].generation = ids[j].generation
+            ids[i]["lo"] = ids[j]["lo"]
+            ids[i]["hi"] = ids[j]["hi"]
+            ids[i]["expires_at"] = ids[j]["expires_at"]
+            ids[i]["loan"] = ids[j]["loan"]
+            ids[i]["generation"] = ids[j]["generation"]
             i = j
-    ids[i].used = 0
-    partition[0].ids_used -= 1
+    ids[i]["used"] = 0
+    partition[0]["ids_used"] -= 1
 
 
 @kernel
@@ -87,10 +87,10 @@ def sweep_ids(partition: Array, loans: Array, ids: Array, rows: int) -> None:
     no answer.
     """
     mask = ids.shape[0] - 1
-    i = i64(partition[0].sweep_id)
+    i = i64(partition[0]["sweep_id"])
     for _ in range(min(rows, ids.shape[0])):
-        if ids[i].used == 1 and not _alive(partition, loans, ids, i):
+        if ids[i]["used"] == 1 and not _alive(partition, loans, ids, i):
             _delete_at(partition, ids, i)  # another may have moved here: look at this place again
         else:
             i = (i + 1) & mask
-    partition[0].sweep_id = i
+    partition[0]["sweep_id"] = i

@@ -22,23 +22,25 @@ def take_line(
     """Open the line that `offer` grants, under the offer's own id. The caller knows that a row is
     free.
     """
-    row = i64(partition[0].free_line)
+    row = i64(partition[0]["free_line"])
     assert row >= 0
-    partition[0].free_line = lines[row].next
-    applicant = offers[offer].applicant
-    lines[row].lo = offers[offer].lo
-    lines[row].hi = offers[offer].hi
-    lines[row].applicant = applicant
-    lines[row].state = _LINE_ACTIVE
-    lines[row].institution = offers[offer].institution
-    lines[row].product = offers[offer].product
-    lines[row].channel = offers[offer].channel
-    lines[row].limit_cents = offers[offer].amount_cents
-    lines[row].available_cents = offers[offer].amount_cents
-    lines[row].committed_cents = offers[offer].amount_cents if offers[offer].cap >= 0 else 0
-    lines[row].next = applicants[applicant].first_line
-    applicants[applicant].first_line = row
-    insert_slot(slots, lines[row].lo, row)
+    partition[0]["free_line"] = lines[row]["next"]
+    applicant = offers[offer]["applicant"]
+    lines[row]["lo"] = offers[offer]["lo"]
+    lines[row]["hi"] = offers[offer]["hi"]
+    lines[row]["applicant"] = applicant
+    lines[row]["state"] = _LINE_ACTIVE
+    lines[row]["institution"] = offers[offer]["institution"]
+    lines[row]["product"] = offers[offer]["product"]
+    lines[row]["channel"] = offers[offer]["channel"]
+    lines[row]["limit_cents"] = offers[offer]["amount_cents"]
+    lines[row]["available_cents"] = offers[offer]["amount_cents"]
+    lines[row]["committed_cents"] = (
+        offers[offer]["amount_cents"] if offers[offer]["cap"] >= 0 else 0
+    )
+    lines[row]["next"] = applicants[applicant]["first_line"]
+    applicants[applicant]["first_line"] = row
+    insert_slot(slots, lines[row]["lo"], row)
     return row
 
 
@@ -56,27 +58,27 @@ def take_loan(
     principal_cents: int,
 ) -> int:
     """Open a loan. `institution` -1: another lender's. The caller knows that a row is free."""
-    row = i64(partition[0].free_loan)
+    row = i64(partition[0]["free_loan"])
     assert row >= 0
-    partition[0].free_loan = loans[row].next
-    partition[0].generation += 1
-    loans[row].lo = lo
-    loans[row].hi = hi
-    loans[row].applicant = applicant
-    loans[row].state = _LOAN_OPEN
-    loans[row].institution = institution
-    loans[row].line = -1
-    loans[row].offer = -1
-    loans[row].first_due = -1
-    loans[row].dues = 0
-    loans[row].principal_cents = principal_cents
-    loans[row].outstanding_cents = principal_cents
-    loans[row].paid_cents = 0
-    loans[row].disbursed_at = at
-    loans[row].closed_at = 0
-    loans[row].generation = partition[0].generation
-    loans[row].next = applicants[applicant].first_loan
-    applicants[applicant].first_loan = row
+    partition[0]["free_loan"] = loans[row]["next"]
+    partition[0]["generation"] += 1
+    loans[row]["lo"] = lo
+    loans[row]["hi"] = hi
+    loans[row]["applicant"] = applicant
+    loans[row]["state"] = _LOAN_OPEN
+    loans[row]["institution"] = institution
+    loans[row]["line"] = -1
+    loans[row]["offer"] = -1
+    loans[row]["first_due"] = -1
+    loans[row]["dues"] = 0
+    loans[row]["principal_cents"] = principal_cents
+    loans[row]["outstanding_cents"] = principal_cents
+    loans[row]["paid_cents"] = 0
+    loans[row]["disbursed_at"] = at
+    loans[row]["closed_at"] = 0
+    loans[row]["generation"] = partition[0]["generation"]
+    loans[row]["next"] = applicants[applicant]["first_loan"]
+    applicants[applicant]["first_loan"] = row
     insert_slot(slots, lo, row)
     return row
 
@@ -86,32 +88,32 @@ def free_loan(
     partition: Array, applicants: Array, loans: Array, slots: Array, dues: Array, row: int
 ) -> None:
     """Take the loan out of its applicant's chain and out of the table, with its dues."""
-    applicant = loans[row].applicant
-    at = i64(applicants[applicant].first_loan)
+    applicant = loans[row]["applicant"]
+    at = i64(applicants[applicant]["first_loan"])
     if at == row:
-        applicants[applicant].first_loan = loans[row].next
+        applicants[applicant]["first_loan"] = loans[row]["next"]
     else:
-        while loans[at].next != row:
-            at = i64(loans[at].next)
+        while loans[at]["next"] != row:
+            at = i64(loans[at]["next"])
             assert at >= 0
-        loans[at].next = loans[row].next
-    due = i64(loans[row].first_due)
+        loans[at]["next"] = loans[row]["next"]
+    due = i64(loans[row]["first_due"])
     while due >= 0:
-        after = i64(dues[due].next)
-        dues[due].next = partition[0].free_due
-        partition[0].free_due = due
+        after = i64(dues[due]["next"])
+        dues[due]["next"] = partition[0]["free_due"]
+        partition[0]["free_due"] = due
         due = after
-    delete_slot(slots, loans[row].lo, row)
-    loans[row].state = _LOAN_FREE
-    loans[row].generation = -1
-    loans[row].next = partition[0].free_loan
-    partition[0].free_loan = row
+    delete_slot(slots, loans[row]["lo"], row)
+    loans[row]["state"] = _LOAN_FREE
+    loans[row]["generation"] = -1
+    loans[row]["next"] = partition[0]["free_loan"]
+    partition[0]["free_loan"] = row
 
 
 @kernel
 def dues_have_room(partition: Array, loans: Array, row: int) -> bool:
     """Say whether one more instalment fits: in the table, and in LOAN_DUES_MAX of one loan."""
-    return bool(partition[0].free_due >= 0 and loans[row].dues < LOAN_DUES_MAX)
+    return bool(partition[0]["free_due"] >= 0 and loans[row]["dues"] < LOAN_DUES_MAX)
 
 
 @kernel
@@ -121,23 +123,23 @@ def add_due(
     """Insert an instalment in order of its date, after those of the same date. The caller knows
     that there is room.
     """
-    new = i64(partition[0].free_due)
+    new = i64(partition[0]["free_due"])
     assert new >= 0
-    partition[0].free_due = dues[new].next
-    dues[new].due_at = due_at
-    dues[new].amount_cents = amount_cents
-    dues[new].covered_at = 0
-    loans[row].dues += 1
+    partition[0]["free_due"] = dues[new]["next"]
+    dues[new]["due_at"] = due_at
+    dues[new]["amount_cents"] = amount_cents
+    dues[new]["covered_at"] = 0
+    loans[row]["dues"] += 1
     before = i64(-1)
-    at = i64(loans[row].first_due)
-    while at >= 0 and dues[at].due_at <= due_at:
+    at = i64(loans[row]["first_due"])
+    while at >= 0 and dues[at]["due_at"] <= due_at:
         before = at
-        at = i64(dues[at].next)
-    dues[new].next = at
+        at = i64(dues[at]["next"])
+    dues[new]["next"] = at
     if before < 0:
-        loans[row].first_due = new
+        loans[row]["first_due"] = new
     else:
-        dues[before].next = new
+        dues[before]["next"] = new
 
 
 @kernel
@@ -147,12 +149,12 @@ def settle_dues(loans: Array, dues: Array, row: int, at: int) -> None:
 
     A reversal or an earlier instalment that became known late can take a due's cover away again.
     """
-    left = loans[row].paid_cents
-    due = i64(loans[row].first_due)
+    left = loans[row]["paid_cents"]
+    due = i64(loans[row]["first_due"])
     while due >= 0:
-        left -= dues[due].amount_cents
+        left -= dues[due]["amount_cents"]
         if left < 0:
-            dues[due].covered_at = 0
-        elif dues[due].covered_at == 0:
-            dues[due].covered_at = at
-        due = i64(dues[due].next)
+            dues[due]["covered_at"] = 0
+        elif dues[due]["covered_at"] == 0:
+            dues[due]["covered_at"] = at
+        due = i64(dues[due]["next"])

@@ -17,15 +17,15 @@ _CLOSED = int(LoanState.CLOSED)
 @kernel
 def _retire_loans(state: State, applicant: int) -> None:
     """Free the applicant's loans that were closed longer ago than any feature looks."""
-    horizon = state.partition[0].time - CLOSED_LOAN_MS - LATE_MS_MAX
-    loan = i64(state.applicants[applicant].first_loan)
+    horizon = state.partition[0]["time"] - CLOSED_LOAN_MS - LATE_MS_MAX
+    loan = i64(state.applicants[applicant]["first_loan"])
     while loan >= 0:
-        after = i64(state.loans[loan].next)
+        after = i64(state.loans[loan]["next"])
         # A loan of our own keeps its row while its offer does: the offer's removal comes first.
         if (
-            state.loans[loan].state == _CLOSED
-            and state.loans[loan].closed_at < horizon
-            and state.loans[loan].offer < 0
+            state.loans[loan]["state"] == _CLOSED
+            and state.loans[loan]["closed_at"] < horizon
+            and state.loans[loan]["offer"] < 0
         ):
             free_loan(
                 state.partition, state.applicants, state.loans, state.loan_slots, state.dues, loan
@@ -40,23 +40,23 @@ def sweep(state: State, rows: int, window_ms_max: int) -> None:
     """
     partition = state.partition
     applicants = state.applicants
-    horizon = partition[0].time - window_ms_max - LATE_MS_MAX
+    horizon = partition[0]["time"] - window_ms_max - LATE_MS_MAX
     count = applicants.shape[0]
-    row = i64(partition[0].sweep_applicant)
+    row = i64(partition[0]["sweep_applicant"])
     for _ in range(min(rows, count)):
-        if applicants[row].used == 1:
+        if applicants[row]["used"] == 1:
             drop_old_pages(partition, applicants, state.pages, row, horizon)
             _retire_loans(state, row)
             if (
-                applicants[row].first_page < 0
-                and applicants[row].first_line < 0
-                and applicants[row].first_loan < 0
-                and applicants[row].open_offers == 0
-                and applicants[row].last_at < partition[0].time - IDLE_MS
+                applicants[row]["first_page"] < 0
+                and applicants[row]["first_line"] < 0
+                and applicants[row]["first_loan"] < 0
+                and applicants[row]["open_offers"] == 0
+                and applicants[row]["last_at"] < partition[0]["time"] - IDLE_MS
             ):
                 free_applicant(partition, state.applicant_slots, applicants, row)
         row += 1
         if row == count:
             row = 0
-    partition[0].sweep_applicant = row
+    partition[0]["sweep_applicant"] = row
     sweep_ids(partition, state.loans, state.ids, rows)

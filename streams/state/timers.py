@@ -8,33 +8,37 @@ from streams.compile import i64, kernel
 
 @kernel
 def _before(timers: Array, a: int, b: int) -> bool:
-    if timers[a].at != timers[b].at:
-        return bool(timers[a].at < timers[b].at)
-    return bool(timers[a].lo < timers[b].lo)
+    if timers[a]["at"] != timers[b]["at"]:
+        return bool(timers[a]["at"] < timers[b]["at"])
+    return bool(timers[a]["lo"] < timers[b]["lo"])
 
 
 @kernel
 def _swap(timers: Array, a: int, b: int) -> None:
-    at, lo, offer = timers[a].at, timers[a].lo, timers[a].offer
-    timers[a].at, timers[a].lo, timers[a].offer = timers[b].at, timers[b].lo, timers[b].offer
-    timers[b].at, timers[b].lo, timers[b].offer = at, lo, offer
+    at, lo, offer = timers[a]["at"], timers[a]["lo"], timers[a]["offer"]
+    timers[a]["at"], timers[a]["lo"], timers[a]["offer"] = (
+        timers[b]["at"],
+        timers[b]["lo"],
+        timers[b]["offer"],
+    )
+    timers[b]["at"], timers[b]["lo"], timers[b]["offer"] = at, lo, offer
 
 
 @kernel
 def timers_have_room(partition: Array, timers: Array) -> bool:
     """Say whether one more timer fits."""
-    return bool(partition[0].timers < timers.shape[0])
+    return bool(partition[0]["timers"] < timers.shape[0])
 
 
 @kernel
 def push_timer(partition: Array, timers: Array, at: int, lo: int, offer: int) -> None:
     """Set a timer for `offer` at time `at`. The caller knows that there is room."""
-    i = i64(partition[0].timers)
+    i = i64(partition[0]["timers"])
     assert i < timers.shape[0]
-    partition[0].timers = i + 1
-    timers[i].at = at
-    timers[i].lo = lo
-    timers[i].offer = offer
+    partition[0]["timers"] = i + 1
+    timers[i]["at"] = at
+    timers[i]["lo"] = lo
+    timers[i]["offer"] = offer
     while i > 0:
         parent = (i - 1) // 2
         if not _before(timers, i, parent):
@@ -46,9 +50,9 @@ def push_timer(partition: Array, timers: Array, at: int, lo: int, offer: int) ->
 @kernel
 def pop_timer(partition: Array, timers: Array) -> None:
     """Remove the first timer, `timers[0]`."""
-    last = i64(partition[0].timers) - 1
+    last = i64(partition[0]["timers"]) - 1
     assert last >= 0
-    partition[0].timers = last
+    partition[0]["timers"] = last
     _swap(timers, 0, last)
     i = i64(0)
     while True:
