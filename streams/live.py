@@ -28,7 +28,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListen
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from monitoring.collector import PartitionStatus
-from streams.broker.client import Kind, broker_kind, make_consumer, make_producer
+from streams.broker.client import Kind, broker_kind, make_consumer, make_producer, stop_client
 from streams.broker.intake import Intake
 from streams.broker.topics import count_partitions
 from streams.commit import Packed, commit, pack, write
@@ -272,6 +272,6 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
 
     async def _leave(self) -> None:
         await asyncio.gather(*(self._drop(held) for held in self._held.values()))
-        await self._group.stop()
-        await self._producer.stop()
+        await stop_client(self._group)
+        await stop_client(self._producer)
         self._pool.shutdown()

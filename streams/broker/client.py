@@ -1,5 +1,7 @@
 """Kafka clients with the settings that dipper's guarantees rest on, per kind of broker."""
 
+import asyncio
+from contextlib import suppress
 from typing import Any, Literal
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -14,6 +16,7 @@ from streams.errors import BrokerError
 Kind = Literal["embedded", "kafka"]
 
 _FETCH_WAIT_MS = 50
+_STOP_S_MAX = 5.0
 _FETCH_BYTES_MAX = 16 * 1024 * 1024
 _BATCH_BYTES_MAX = 256 * 1024
 
@@ -87,3 +90,12 @@ async def log_end(consumer: AIOKafkaConsumer, partition: TopicPartition) -> int:
     stable = consumer.last_stable_offset(partition)
     known = stable if stable is not None and stable >= 0 else consumer.highwater(partition)
     return max(reported, int(known))
+
+
+async def stop_client(client: AIOKafkaConsumer | AIOKafkaProducer) -> None:
+    """Stop a client in bounded time: a broker that has gone must not keep us from leaving.
+
+    aiokafka lets the cancellation of its own tasks escape from `stop` where no broker answers.
+    """
+    with suppress(KafkaError, OSError, TimeoutError, asyncio.CancelledError):
+        await asyncio.wait_for(client.stop(), _STOP_S_MAX)

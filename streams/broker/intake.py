@@ -5,7 +5,7 @@ Compressed batches (gzip, snappy, lz4, zstd) are opened by the client.
 
 from aiokafka import TopicPartition
 
-from streams.broker.client import log_end, make_consumer
+from streams.broker.client import log_end, make_consumer, stop_client
 from streams.partition import Input
 from streams.topology import EVENTS
 
@@ -30,7 +30,7 @@ class Intake:
 
     async def close(self) -> None:
         """Disconnect."""
-        await self._consumer.stop()
+        await stop_client(self._consumer)
 
     async def bounds(self) -> tuple[int, int]:
         """Return the first offset of the log and the one after its last; then `seek` anew."""

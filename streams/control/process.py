@@ -15,14 +15,16 @@ to each partition whose time is before it. If two processes run at once, a parti
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
+from contextlib import suppress
 from typing import Any, Self
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from streams import clock
-from streams.broker.client import broker_kind, log_end, make_consumer, make_producer
+from streams.broker.client import broker_kind, log_end, make_consumer, make_producer, stop_client
 from streams.control.keys import Verify, verifier
 from streams.control.records import Caps, ControlLog, Entry, Position, read_position
 from streams.limits import SECOND_MS
@@ -70,15 +72,16 @@ class ControlProcess:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._note_offsets()
-        await self._consumer.stop()
-        await self._producer.stop()
+        with suppress(KafkaError, TimeoutError):
+            await asyncio.wait_for(self._note_offsets(), _NOTE_S)
+        await stop_client(self._consumer)
+        await stop_client(self._producer)
 
     async def run_wall_clock(self, stop: asyncio.Event, tick_ms: int = SECOND_MS) -> None:
         """Write the wall clock's time every `tick_ms` until `stop` is set."""
         due = time.monotonic()
         while not stop.is_set():
-            await self.tick(time.time_ns() // 1_000_000)
+            await self._unless(stop, self.tick(time.time_ns() // 1_000_000))
             due = max(due + tick_ms / 1000, time.monotonic())
             try:
                 await asyncio.wait_for(stop.wait(), due - time.monotonic())
@@ -95,10 +98,24 @@ class ControlProcess:
             for record in found.get(self._clock, ()):
                 message = clock.read_message(record.value)
                 if isinstance(message, clock.Request):
-                    await self.tick(*message.at)
-                    answer = clock.write_answer(clock.Answer(message.token))
-                    await self._producer.send_and_wait(CLOCK.name, answer, partition=0)
+                    await self._unless(stop, self._answer(message))
                 self._note[self._clock] = record.offset + 1
+
+    async def _answer(self, request: clock.Request) -> None:
+        await self.tick(*request.at)
+        answer = clock.write_answer(clock.Answer(request.token))
+        await self._producer.send_and_wait(CLOCK.name, answer, partition=0)
+
+    async def _unless(self, stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
+        """Await `work`, or give it up when told to stop: without a broker it would wait long."""
+        doing, told = asyncio.create_task(work), asyncio.create_task(stop.wait())
+        await asyncio.wait({doing, told}, return_when=asyncio.FIRST_COMPLETED)
+        told.cancel()
+        if not doing.done():
+            doing.cancel()
+            await asyncio.gather(doing, return_exceptions=True)
+        else:
+            doing.result()
 
     async def tick(self, *times: int) -> None:
         """Write a tick of each time to every partition that is before it; return when all stand."""
