@@ -143,6 +143,12 @@ class Books:
     time: int | None = None  # last tick
     seq: int = 0  # last control event
     moves: int = 0  # funding records so far
+    timers: list[tuple[int, int, Offer]] = field(default_factory=list)  # when, low half of id
+
+    def wait(self, offer: Offer, until: int) -> None:
+        """Let the next thing that happens to the offer by itself happen at that time."""
+        offer.expires_at = until
+        self.timers.append((until, offer.id[1], offer))
 
     def person(self, applicant: bytes) -> Person:
         """Return an applicant, who is known from the first event on that counts."""

@@ -59,7 +59,7 @@ class Lending:
         """An offer ends; its row stays for L."""
         time = self.books.time or 0
         offer.state = state
-        offer.expires_at = time + LATE_MS_MAX
+        self.books.wait(offer, time + LATE_MS_MAX)
         self.books.people[offer.applicant].see(time)
 
     def named_offer(
@@ -102,19 +102,23 @@ class Lending:
             self.end(offer, OfferState.OPENED)
         else:
             offer.state = OfferState.ACCEPTED
-            offer.expires_at = at + offer.offer_ms
+            self.books.wait(offer, at + offer.offer_ms)
         self.books.ids[event["key_hi"], event["key_lo"]] = at + LATE_MS_MAX
         return Refusal.NONE
 
     def expire(self, most: int) -> int:
-        """Let happen what is due at partition time, in order; return how many offers expired."""
+        """Fire the timers due at partition time, in order, so many at most; the rest wait. One
+        whose offer waits for another time by now does nothing. Return how many offers expired.
+        """
         time = self.books.time or 0
-        waiting = [offer for offer in self.books.offers.values() if offer.expires_at <= time]
-        waiting = [offer for offer in waiting if offer.state is not OfferState.DRAWN]
-        waiting.sort(key=lambda offer: (offer.expires_at, offer.id[1]))
-        assert len(waiting) <= most
+        self.books.timers.sort(key=lambda timer: timer[:2])
+        due = [timer for timer in self.books.timers if timer[0] <= time][:most]
+        self.books.timers = self.books.timers[len(due) :]
         expired = 0
-        for offer in waiting:
+        for at, _, offer in due:
+            stands = self.books.offers.get(offer.id) is offer and offer.expires_at == at
+            if not stands or offer.state is OfferState.DRAWN:
+                continue
             if offer.is_open:
                 self.move(FundingMove.EXPIRE, offer, offer.amount, time)
                 self.end(offer, OfferState.EXPIRED)

@@ -354,6 +354,7 @@ class NaiveStep:
             expires_at=event["at"] + verdict["offer_ms"],
         )
         self.books.offers[id] = offer
+        self.books.wait(offer, offer.expires_at)
         self.lending.move(FundingMove.RESERVE, offer, offer.amount, event["at"])
         return {
             "verdicts": verdicts,

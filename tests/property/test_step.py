@@ -8,11 +8,12 @@ from streams.deployment import Deployment
 from streams.limits import DAY_MS, LATE_MS_MAX
 from streams.schema import FundingMove, LoanState, OfferState, Outcome, Refusal
 from streams.step import Step
-from streams.topology import OUT_DEAD_LETTER
+from streams.topology import OUT_DEAD_LETTER, OUT_FUNDING
 from tests.naive.deployments import with_limits
-from tests.naive.logs import START, LogMaker
+from tests.naive.logs import START, LogMaker, verify
 from tests.naive.records import Record
 from tests.naive.run import counts_of, faults, make_step, run_log, same_leases
+from tests.naive.step import NaiveStep
 from tests.sizes import sized
 
 SIZES = (1, 7, 64, 4_096)
@@ -50,6 +51,24 @@ def test_the_step_is_its_twin(step_deployment: Deployment, seed: int) -> None:
         assert same_leases(step, maker.step.books)
         counts = counts_of(step)
         assert {key: counts[key] for key in maker.step.counters} == maker.step.counters
+
+
+@pytest.mark.timeout(900)
+def test_expiries_that_wait_for_the_next_tick_are_the_twin_s(step_deployment: Deployment) -> None:
+    """With one expiry a tick the rest wait in the same order in the step as in plain Python."""
+    one = with_limits(step_deployment, expiries_per_tick=1)
+    waited = 0
+    for seed in range(sized(4)):
+        maker = LogMaker(one, 4_000 + seed).make(ROWS)
+        wanted = [record for records in maker.expected for record in records]
+        for size in (1, 64):
+            found = run_log(make_step(one), maker.log, size)
+            assert not first_difference(maker, found, wanted)
+        at_once = NaiveStep(step_deployment, maker.partition, maker.partitions, verify)
+        moves = [r for offset, row in enumerate(maker.log) for r in at_once.take(offset, *row)]
+        moves = [record for record in moves if record.topic == OUT_FUNDING]
+        waited += moves != [record for record in wanted if record.topic == OUT_FUNDING]
+    assert waited or ROWS < 400
 
 
 @pytest.mark.kernel
