@@ -69,6 +69,7 @@ GIVEN: dict[str, Callable[[Desk], object]] = {
     "repaid": _repaid,
     "a line": _line,
     "ended": _ended,
+    "7 days": lambda desk: desk.wait("+7d"),
     "8 days": lambda desk: desk.wait("+8d"),
     "100 h": lambda desk: desk.wait("+100h"),
     "99 h": lambda desk: desk.wait("+99h"),
