@@ -71,7 +71,7 @@ superlender: setup ## A real lender's history through Apache Kafka: train, decid
 	$(BIN)/python -m examples.superlender $(ARGS)
 
 lock: setup ## Resolve pyproject.toml anew into requirements.lock (versions and hashes, no index address)
-	$(UV) pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes --no-header \
+	$(UV) pip compile --quiet --universal --python-version 3.11 --group dev --generate-hashes --no-header \
 		--no-emit-index-url --output-file requirements.lock pyproject.toml $(ARGS)
 
 format: setup ## Format, and repair what lint can repair
