@@ -7,13 +7,12 @@ from typing import NamedTuple
 
 import hypothesis
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient
 
+from streams.broker.access import make_admin
 from streams.broker.client import Kind
 from streams.broker.embedded import EmbeddedBroker
 from streams.broker.kafka import KafkaBroker, missing_tools
 from streams.deployment import Deployment
-from streams.topology import TOPICS
 from tests.naive.deployments import small_deployment
 from tests.sizes import sized
 
@@ -74,11 +73,10 @@ def fresh_embedded_broker() -> Iterator[Broker]:
 @pytest.fixture
 async def fresh_kafka_broker(kafka_broker: Broker) -> Broker:
     """Give Apache Kafka with all of dipper's topics, and so their committed offsets, removed."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka_broker.bootstrap)
+    admin = make_admin(kafka_broker.bootstrap)
     await admin.start()
     try:
-        ours = {topic.name for topic in TOPICS}
-        while left := ours & set(await admin.list_topics()):
+        while left := [each for each in await admin.list_topics() if each.startswith("dipper.")]:
             await admin.delete_topics(sorted(left))
     finally:
         await admin.close()

@@ -9,6 +9,7 @@ notices than that tail holds) is the same bytes under the same decision id.
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable
+from typing import Any
 
 import faust
 import orjson
@@ -17,6 +18,7 @@ from faust import Stream
 from faust.types import EventT, StreamT
 
 from streams.agents.notice import make_notice
+from streams.broker.access import load_access
 from streams.broker.client import Kind, log_end, make_consumer
 from streams.topology import DECISIONS, NOTICES
 
@@ -121,6 +123,7 @@ def _make_app(bootstrap: str, kind: Kind) -> faust.App:
     return faust.App(
         "dipper-notices",
         broker=f"kafka://{bootstrap}",
+        broker_credentials=_credentials(load_access().client_settings()),
         store="memory://",
         web_enabled=False,
         topic_disable_leader=True,
@@ -131,6 +134,20 @@ def _make_app(bootstrap: str, kind: Kind) -> faust.App:
         broker_heartbeat_interval=session_s / 5,
         broker_commit_interval=0.5,
         stream_wait_empty=False,
+    )
+
+
+def _credentials(settings: dict[str, Any]) -> faust.auth.Credentials | None:
+    """Return in Faust's words what our own clients show."""
+    if not settings:
+        return None
+    if "sasl_mechanism" not in settings:
+        return faust.SSLCredentials(settings["ssl_context"])
+    return faust.SASLCredentials(
+        username=settings["sasl_plain_username"],
+        password=settings["sasl_plain_password"],
+        ssl_context=settings["ssl_context"],
+        mechanism=settings["sasl_mechanism"],
     )
 
 

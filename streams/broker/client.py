@@ -1,14 +1,17 @@
-"""Kafka clients with the settings that dipper's guarantees rest on, per kind of broker."""
+"""Kafka clients with the settings that dipper's guarantees rest on, per kind of broker.
+
+With `access.py` the one place that makes clients, so that all show the same credentials.
+"""
 
 import asyncio
 from contextlib import suppress
 from typing import Any, Literal
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import KafkaError
 
+from streams.broker.access import PREFIX, load_access, make_admin
 from streams.broker.embedded import CLUSTER_ID
 from streams.broker.kafka import RECORD_BYTES_MAX
 from streams.errors import BrokerError
@@ -23,13 +26,16 @@ _BATCH_BYTES_MAX = 256 * 1024
 
 async def broker_kind(bootstrap: str) -> Kind:
     """Return which kind of broker answers at `bootstrap`; `BrokerError` if none does."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    access = load_access()
+    admin = make_admin(bootstrap, access)
     try:
         await admin.start()
         cluster = await admin.describe_cluster()
     except (KafkaError, OSError) as error:
-        message = f"no broker answers at {bootstrap}: {error}; start one with `dipper broker`"
-        raise BrokerError(message) from error
+        remedy = "start one with `dipper broker`"
+        if access.protocol != "PLAINTEXT":
+            remedy = f"or it refuses us by {access.protocol}: see {PREFIX}* in SECURITY.md"
+        raise BrokerError(f"no broker answers at {bootstrap}: {error}; {remedy}") from error
     finally:
         await admin.close()
     return "embedded" if cluster["cluster_id"] == CLUSTER_ID else "kafka"
@@ -48,6 +54,7 @@ def make_producer(bootstrap: str, kind: Kind, **overrides: Any) -> AIOKafkaProdu
         "enable_idempotence": kind == "kafka",
         "max_batch_size": _BATCH_BYTES_MAX,
         "max_request_size": RECORD_BYTES_MAX,
+        **load_access().client_settings(),
     }
     return AIOKafkaProducer(**(settings | overrides))
 
@@ -70,6 +77,7 @@ def make_consumer(
         "fetch_max_bytes": _FETCH_BYTES_MAX,
         "max_partition_fetch_bytes": _FETCH_BYTES_MAX,
         "fetch_max_wait_ms": _FETCH_WAIT_MS,
+        **load_access().client_settings(),
     }
     return AIOKafkaConsumer(*topics, **(settings | overrides))
 

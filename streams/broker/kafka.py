@@ -135,14 +135,7 @@ class KafkaBroker(BrokerServer):
         port = self.port or free
         self.bootstrap = f"127.0.0.1:{port}"
         settings = self.folder / "server.properties"
-        settings.write_text(
-            SETTINGS.format(
-                port=port,
-                controller_port=controller_port,
-                folder=self.folder,
-                record_bytes_max=RECORD_BYTES_MAX,
-            )
-        )
+        settings.write_text(self.settings(port, controller_port))
         (self.folder / "log4j2.properties").write_text(_LOGGING)
         run = [
             java,
@@ -154,8 +147,22 @@ class KafkaBroker(BrokerServer):
         ]
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
         tool = ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", str(settings)]
+        tool += self.format_arguments()
         done = subprocess.run([*run, *tool], check=False, capture_output=True, text=True)
         if done.returncode != 0:
             message = f"Apache Kafka could not format its log: {(done.stdout + done.stderr)[-300:]}"
             raise BrokerError(message)
         return [*run, "kafka.Kafka", str(settings)]
+
+    def settings(self, port: int, controller_port: int) -> str:
+        """Return the node's server.properties."""
+        return SETTINGS.format(
+            port=port,
+            controller_port=controller_port,
+            folder=self.folder,
+            record_bytes_max=RECORD_BYTES_MAX,
+        )
+
+    def format_arguments(self) -> list[str]:
+        """Return what more its log is formatted with: users that stand from the start."""
+        return []

@@ -17,9 +17,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from streams.broker.access import Access, make_admin
 from streams.errors import BrokerError
 
 _GUARD = Path(__file__).with_name("guard.py")
@@ -50,6 +50,7 @@ class BrokerServer(ABC):
     kind: str
     start_s_max: float
     grace_s: float = 5.0
+    access: Access | None = None  # how its own check enters; None: PLAINTEXT
 
     def __init__(self, port: int = 0) -> None:
         """Take the loopback port to listen on; 0 for a free one."""
@@ -142,7 +143,7 @@ class BrokerServer(ABC):
         level = client_log.level
         client_log.setLevel(logging.CRITICAL)
         try:
-            while not (_listens(host, int(port)) and await answers(self.bootstrap)):
+            while not (_listens(host, int(port)) and await answers(self.bootstrap, self.access)):
                 assert self._process is not None
                 if self._process.poll() is not None:
                     message = f"the {self.kind} broker ended at its start"
@@ -185,9 +186,10 @@ def _listens(host: str, port: int) -> bool:
     return True
 
 
-async def answers(bootstrap: str) -> bool:
+async def answers(bootstrap: str, access: Access | None = None) -> bool:
     """Return whether a Kafka client gets the list of topics from `bootstrap` within 5 seconds."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=5_000)
+    # A broker of our own speaks PLAINTEXT, unless its kind says how it is entered.
+    admin = make_admin(bootstrap, access or Access(), request_timeout_ms=5_000)
     try:
         await admin.start()
         await admin.list_topics()

@@ -1,12 +1,14 @@
 """Make the topics that `streams.topology` lists, with the settings that each needs."""
 
 import asyncio
+from collections.abc import Iterable
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, for_code
 
+from streams.broker.access import make_admin
 from streams.errors import BrokerError
-from streams.topology import CLOCK, CONTROL, DEAD_LETTERS, EVENTS, TOPICS, Topic
+from streams.topology import CLOCK, CONTROL, DEAD_LETTERS, EVENTS, INGRESS_PREFIX, TOPICS, Topic
 
 EVENT_BYTES_MAX = 2_097_152  # 2 MiB: a megabyte of junk still arrives, and becomes a dead letter
 DEAD_LETTER_BYTES_MAX = 2_359_296  # 2.25 MiB: the largest event, its headers, a batch around it
@@ -26,8 +28,11 @@ assert CONTROL.compacted
 assert {topic for topic in TOPICS if topic.compacted} == {CONTROL}
 
 
-async def ensure_topics(bootstrap: str, partitions: int, *, replication: int = 1) -> None:
-    """Make every topic that is missing, `partitions` for those that follow the input.
+async def ensure_topics(
+    bootstrap: str, partitions: int, *, institutions: Iterable[str] = (), replication: int = 1
+) -> None:
+    """Make every topic that is missing, `partitions` for those that follow the input, and one
+    ingress topic an institution.
 
     Idempotent, and safe when several processes call it at once. Call it before any other client
     names a topic: the embedded broker makes a topic of four partitions of any name it is asked
@@ -35,14 +40,15 @@ async def ensure_topics(bootstrap: str, partitions: int, *, replication: int = 1
     partition of an applicant would then change, or if the broker cannot be reached.
     """
     assert partitions >= 1
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    topics = (*TOPICS, *(_ingress(name) for name in institutions))
+    admin = make_admin(bootstrap)
     try:
         await admin.start()
         present = set(await admin.list_topics())
-        missing = [topic for topic in TOPICS if topic.name not in present]
+        missing = [topic for topic in topics if topic.name not in present]
         if missing:
             await _create(admin, missing, partitions, replication)
-        await _check_partitions(admin, partitions)
+        await _check_partitions(admin, topics, partitions)
     except (KafkaError, OSError) as error:
         message = f"cannot make topics on {bootstrap}: {error}; is a broker running there?"
         raise BrokerError(message) from error
@@ -52,7 +58,7 @@ async def ensure_topics(bootstrap: str, partitions: int, *, replication: int = 1
 
 async def count_partitions(bootstrap: str, topic: str = EVENTS.name) -> int:
     """Return how many partitions the topic has; `BrokerError` where it does not stand."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    admin = make_admin(bootstrap)
     try:
         await admin.start()
         if topic not in await admin.list_topics():
@@ -65,6 +71,11 @@ async def count_partitions(bootstrap: str, topic: str = EVENTS.name) -> int:
         raise BrokerError(message) from error
     finally:
         await admin.close()
+
+
+def _ingress(institution: str) -> Topic:
+    # One partition: what an institution says stays in its order.
+    return Topic(INGRESS_PREFIX + institution, f"loan events of {institution}", 1)
 
 
 def _partitions_of(topic: Topic, partitions: int) -> int:
@@ -90,8 +101,10 @@ async def _create(
             raise BrokerError(message)
 
 
-async def _check_partitions(admin: AIOKafkaAdminClient, partitions: int) -> None:
-    wanted = {topic.name: _partitions_of(topic, partitions) for topic in TOPICS}
+async def _check_partitions(
+    admin: AIOKafkaAdminClient, topics: Iterable[Topic], partitions: int
+) -> None:
+    wanted = {topic.name: _partitions_of(topic, partitions) for topic in topics}
     # A topic that is made is not at once known to the node that we ask.
     async with asyncio.timeout(_VISIBLE_S_MAX):
         while not wanted.keys() <= set(await admin.list_topics()):

@@ -130,3 +130,20 @@ def test_the_live_worker_loads_no_training_and_no_agents() -> None:
     code += "print(json.dumps(list(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert not {"faust", "lightgbm", "polars"} & set(json.loads(done.stdout))
+
+
+def test_clients_are_made_in_one_place() -> None:
+    """Only `streams/broker/client.py` and `access.py` make a Kafka client, so each shows the
+    credentials that are set; the one of Faust takes them from there.
+    """
+    makers = {"AIOKafkaProducer", "AIOKafkaConsumer", "AIOKafkaAdminClient", "AIOKafkaClient"}
+    places = {"streams.broker.client", "streams.broker.access"}
+    found = [
+        source.at(node.lineno)
+        for source in sources(*PACKAGES)
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.Call)
+        and getattr(node.func, "id", "") in makers
+        and source.module not in places
+    ]
+    assert not found
