@@ -57,10 +57,12 @@ class Training(_Strict):
     rows_train: int
     rows_calibrate: int
     rows_test: int
+    rows_out_of_time: int = 0
     trees: int
     seed: int
     auc: float
     auc_interval: tuple[float, float]
+    auc_out_of_time: float | None = None
     ks: float
     ks_interval: tuple[float, float]
     gini: float
@@ -77,6 +79,8 @@ class Manifest(_Strict):
     files: dict[str, Sha256]
     features: tuple[Feature, ...]
     training: Training | None = None
+    lineage: dict[str, str] | None = None
+    """Hashes of what it was trained on: events, labels, catalog, code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +122,7 @@ def save_model(
     calibration: Calibration,
     features: Mapping[str, str],
     training: Training | None = None,
+    lineage: Mapping[str, str] | None = None,
 ) -> str:
     """Write a model folder and return its content address (hex sha256 of the manifest).
 
@@ -136,6 +141,7 @@ def save_model(
                 for feature, definition in features.items()
             ),
             training=training,
+            lineage=None if lineage is None else dict(lineage),
         )
     except ValidationError as error:
         raise _invalid(folder / MANIFEST, error) from error

@@ -1,5 +1,6 @@
 """From a log and its labels to a model, as `dipper train` and a notebook do it."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from features.catalog import Catalog
 from models.errors import ModelError
 from models.train.dataset import catalog_of, categorical, dataset, monotone, trainable
 from models.train.fit import TrainingResult, train
+from streams.compile import code_hash
 
 
 def train_on_log(
@@ -30,8 +32,8 @@ def train_on_log(
 
     `features`: names, a file of names, or None for all that say something. `side`, `as_of_ms` and
     `policies` as in `models.train.dataset.dataset`, `split` (fractions or boundaries_ms,
-    rounds_max, seed ...) as in `models.train.fit.train`. The model is held to the catalog's hints
-    on how risk moves with a feature. Raises ModelError, and what a replay raises.
+    rounds_max, tries, seed ...) as in `models.train.fit.train`. The model is held to the catalog's
+    hints on how risk moves with a feature. Raises ModelError, and what a replay raises.
     """
     catalog = catalog_of(config)
     if isinstance(features, Path):
@@ -48,8 +50,27 @@ def train_on_log(
         definition_hashes=catalog.definition_hashes,
         categorical=categorical(catalog, names),
         parameters={"monotone_constraints": monotone(catalog, names), **(parameters or {})},
+        lineage=lineage_of(events, labels, catalog, config),
         **split,
     )
+
+
+def lineage_of(
+    events: str | Path, labels: Path | pl.DataFrame, catalog: Catalog, config: Path
+) -> dict[str, str]:
+    """Return the sha256 of events, labels, catalog, deployment and code; of a topic its address."""
+    path = Path(events)
+    kept: dict[str, str] = {"catalog": catalog.sha256, "code": code_hash()}
+    kept["events"] = _file_hash(path) if path.is_file() else str(events)
+    if isinstance(labels, Path):
+        kept["labels"] = _file_hash(labels)
+    kept["platform"] = _file_hash(config / "platform.toml")
+    return kept
+
+
+def _file_hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_features(path: Path, catalog: Catalog) -> list[str]:

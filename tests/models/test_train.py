@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -15,8 +16,10 @@ from models.artifact import MANIFEST, Manifest, load_models
 from models.errors import ModelError
 from models.score import score_rows
 from models.train import TrainingResult, measure, train
+from models.train.card import CARD
 from models.train.isotonic import fit_calibration, pool_adjacent_violators
 from models.train.metrics import auc_delong, ks_bootstrap
+from models.train.split import PARTS
 from tests.sizes import sized
 
 FEATURES = ["income", "dpd", "channel", "owns_home"]
@@ -94,6 +97,37 @@ def test_later_rows_change_nothing_before(tmp_path: Path) -> None:
     run(tmp_path / "b", flipped, **split)
     for file in ("model.txt", "calibration.csv"):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+def test_four_parts_follow_one_another(tmp_path: Path) -> None:
+    """With a share to test on, the newest rest is out of time, all is scored as LightGBM scores it,
+    and the card tells each part, month and feature.
+    """
+    result = run(tmp_path / "m", fractions=(0.5, 0.15, 0.15), tries=3, lineage={"events": "e"})
+    measured = result.rows_test + result.rows_out_of_time
+    assert (result.rows_train, measured) == (750, 1500 - 750 - result.rows_calibrate)
+    assert result.rows_equal_lightgbm == measured
+    card = orjson.loads((tmp_path / "m" / CARD).read_bytes())
+    assert [part["part"] for part in card["data"]] == list(PARTS)
+    assert card["data"][3]["auc"] == pytest.approx(result.auc_out_of_time.value)
+    assert sum(row["rows"] for row in card["by_month"]) == measured
+    assert sum(row["rows"] for row in card["reliability"]) == measured
+    assert {row["feature"] for row in card["features"]} == set(FEATURES)
+    assert len(card["search"]) == 3
+    assert card["lineage"] == {"events": "e"}
+
+
+def test_a_search_looks_at_rows_to_learn_from_only(tmp_path: Path) -> None:
+    """Turning every outcome after the training rows changes nothing that the search says."""
+    frame = requests()
+    flipped = frame.with_columns(
+        bad=pl.when(pl.col("at") >= 412_000).then(1 - pl.col("bad")).otherwise(pl.col("bad"))
+    )
+    told = []
+    for name, rows in (("a", frame), ("b", flipped)):
+        run(tmp_path / name, rows, boundaries_ms=(412_000, 525_000), tries=3)
+        told.append(orjson.loads((tmp_path / name / CARD).read_bytes())["search"])
+    assert told[0] == told[1]
 
 
 REFUSALS: dict[str, tuple[dict[str, Any], str]] = {

@@ -66,10 +66,11 @@ def test_from_log_to_model(tmp_path: Path, log: tuple[Path, Path, Written]) -> N
     catalog = load_catalog(POLICIES / "catalog.toml")
     _, infos = load_models([tmp_path / "a"], catalog.columns, catalog.definition_hashes)
     assert infos[0].sha256 == told[0]["sha256"] == told[1]["sha256"]
-    rows = sum(told[0][f"rows_{part}"] for part in ("train", "calibrate", "test"))
+    rows = sum(told[0][f"rows_{part}"] for part in ("train", "calibrate", "test", "out_of_time"))
     assert 0.8 * written.requests < rows < written.requests  # nine in ten are people's
     assert told[0]["scores_equal_lightgbm"]
-    assert 0.55 < told[0]["auc"] == told[0]["auc_out_of_time"] < 0.9
+    assert 0.5 < told[0]["auc"] < 0.9
+    assert 0.5 < told[0]["auc_out_of_time"] < 0.9
     assert told[0]["ks"] > 0
     assert 0 < told[0]["brier"] < 0.25
 
