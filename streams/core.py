@@ -41,6 +41,7 @@ class Work(NamedTuple):
     decision: Array  # DECISION[1]
     product_is_line: Array  # int32[products]
     sizes: Array  # int64[SIZES]
+    count_at: Array  # int64[12]: streams.counters.places
 
 
 SIZE_EXPIRIES, SIZE_SWEEP, SIZE_WINDOW_MS, SIZE_WAVE_BYTES, SIZE_WAVE_ROWS = range(5)
@@ -84,6 +85,7 @@ def make_work(
     window_ms_max: int,
     evidence_bytes: int,
     size: Limits,
+    count_at: Array,
 ) -> Work:
     """Take the working memory of one partition's step."""
     sizes = [
@@ -106,4 +108,5 @@ def make_work(
         np.zeros(1, DECISION),
         np.array(product_is_line or [0], np.int32),
         np.array(sizes, np.int64),
+        count_at,
     )

@@ -22,6 +22,7 @@ from models.tables import ModelTables
 from streams import schema
 from streams.codec.encode import Names, make_names
 from streams.codec.symbols import Fields, Symbols
+from streams.counters import Dimensions
 from streams.limits import Limits
 from streams.schema import Cap
 
@@ -53,6 +54,16 @@ class Deployment:
     def institution_ids(self) -> list[str]:
         """Return the institutions in order of their codes."""
         return [institution.id for institution in self.institutions]
+
+    @property
+    def dimensions(self) -> Dimensions:
+        """Return the names that counters bear, in order of their codes."""
+        return Dimensions(
+            tuple(self.institution_ids),
+            tuple(product.id for product in self.platform.products),
+            tuple(channel.id for channel in self.platform.channels),
+            tuple(reason.code for reason in REASONS),
+        )
 
     @property
     def caps(self) -> dict[str, dict[Cap, int]]:

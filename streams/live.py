@@ -18,6 +18,7 @@ assertion in the step halts its partition alone: its offset stays, and its state
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListen
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from monitoring.collector import PartitionStatus
+from monitoring.meter import WorkerMeter
 from streams.broker.client import Kind, broker_kind, make_consumer, make_producer, stop_client
 from streams.broker.intake import Intake
 from streams.broker.topics import count_partitions
@@ -40,6 +42,7 @@ from streams.topology import EVENTS
 GROUP = "dipper"
 MakeStep = Callable[[int, int], AnyStep]
 _TURN_S = 0.5
+_SILENT_S_MAX = 30.0  # a turn that waits for a batch or a fold's chunk is far below
 # The embedded broker lets a first member wait half its session for others; Apache Kafka does not.
 _SESSION_MS: dict[Kind, int] = {"embedded": 2_000, "kafka": 10_000}
 _log = logging.getLogger("dipper.live")
@@ -87,8 +90,10 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         self._failure: Exception | None = None
         self._revoking = False
         self._epoch = 0
+        self._joined = False
         self._session_ms = 0
         self._count = 0
+        self.meter = WorkerMeter()
         self._pool = ThreadPoolExecutor(thread_name_prefix="step")
         self._group: AIOKafkaConsumer
         self._producer: AIOKafkaProducer
@@ -101,12 +106,33 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
                 held.number,
                 held.partition.position,
                 held.committed,
+                held.intake.end,
                 held.ready,
-                held.partition.step.counters,
+                held.partition.step.state,
             )
             for held in tuple(self._held.values())
             if held.partition is not None
         ]
+
+    @property
+    def not_alive(self) -> str | None:
+        """Say why the process should be started anew; None where it is well."""
+        silent_s = self.meter.silent_s
+        if self._joined and silent_s > _SILENT_S_MAX:
+            return f"the loop has not come round for {silent_s:.0f} s"
+        return None
+
+    @property
+    def not_ready(self) -> str | None:
+        """Say why not all partitions given to us are decided; None where they are."""
+        if not self._joined:
+            return "compiling, or joining the group"
+        for number, offset in tuple(self.meter.halted.items()):
+            return f"partition {number} is halted at offset {offset}"
+        for held in tuple(self._held.values()):
+            if not held.ready:
+                return f"partition {held.number} recovers"
+        return None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Join, decide until `stop` is set, finish batches, commit, leave.
@@ -129,6 +155,8 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         try:
             self._group.subscribe([EVENTS.name], listener=self)
             await self._group.start()
+            self.meter.beat()
+            self._joined = True
             while not (stop.is_set() or self._failed.is_set()):
                 await self._turn(stop)
         finally:
@@ -146,6 +174,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         who has them next. Heartbeats wait too, hence the bound.
         """
         self._revoking = True
+        self.meter.rebalance()
         for held in self._held.values():
             held.wanted = False
         tasks = [held.task for held in self._held.values() if held.task is not None]
@@ -166,6 +195,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
             each.cancel()
         # Nothing comes, all being paused; but it is how a member shows that it is alive.
         await self._group.getmany(timeout_ms=0)
+        self.meter.beat()
         if self._assigned.is_set():
             self._assigned.clear()
             await self._take_up()
@@ -197,19 +227,22 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
                     await self._decide(held, records)
         except (CommitFailedError, IllegalStateError):
             held.wanted = False  # the group has moved on; an assignment follows
+            self.meter.fence()
         except AssertionError:
             at = held.partition.position if held.partition else held.committed
             _log.exception(
                 "partition %d is halted at offset %d: the step failed an assertion", held.number, at
             )
             held.partition, held.ready = None, False
+            self.meter.halt(held.number, at)
         except Exception as error:  # noqa: BLE001 a task's fault must end the worker, not be lost
             held.partition = None
             self._fail(error)
 
     async def _make_ready(self, held: _Held) -> None:
+        began = time.monotonic()
         committed = await self._group.committed(held.on_kafka) or 0
-        kept = held.partition
+        same = kept = held.partition
         if kept is not None and committed in {held.committed, kept.position}:
             # All before its position is acknowledged, and nobody else has committed since.
             if committed < kept.position:
@@ -223,19 +256,31 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
             _log.info("partition %d is ready at offset %d", held.number, kept.position)
         held.committed = kept.position
         held.ready = True
+        seconds = time.monotonic() - began
+        self.meter.begin(held.number, kept.step.counters, seconds, kept=kept is same)
 
     async def _decide(self, held: _Held, records: deque[Input]) -> None:
         partition = held.partition
         assert partition is not None
+        began, waiting = time.monotonic(), len(records)
         packed = await self._call(lambda: self._take(partition, records))
+        stepped = time.monotonic()
         try:
             await write(self._producer, held.number, packed)
         except BaseException:
             held.partition = None  # the state is ahead of the log
+            self.meter.abort()
             raise
         if held.wanted or self._revoking:
             await commit(self._group, held.on_kafka, partition.position)
             held.committed = partition.position
+            self.meter.commit(
+                held.number,
+                partition.step.counters,
+                waiting - len(records),
+                stepped - began,
+                time.monotonic() - stepped,
+            )
 
     def _take(self, partition: Partition, records: deque[Input]) -> list[Packed]:
         while records and partition.add(records[0]):

@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 from streams.buffers import Array, Batch, Out, bytes_room, fill_batch
 from streams.limits import RECORD_BYTES_MAX
 from streams.schema import Refusal
+from streams.state.tables import State
 from streams.topology import EVENTS, OUT_DEAD_LETTER
 
 Headers = tuple[tuple[str, bytes], ...]
@@ -46,6 +47,10 @@ class AnyStep(Protocol):
     @property
     def counters(self) -> Array:
         """The array that `streams.counters.layout` describes."""
+
+    @property
+    def state(self) -> State | None:
+        """The tables, for whoever watches; None where there are none."""
 
     def run(self) -> Iterator[Out]:
         """Decide the batch; yield the output as often as it must be handed over."""

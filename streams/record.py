@@ -1,7 +1,7 @@
 """Stage 9: the only writes of a decision.
 
 Reads the verdicts and the offer that funding chose; writes the offer's row and timer, the lease,
-the line drawn on, the applicant's exposure, the counters. From the first write on nothing can fail:
+the line drawn on, the applicant's exposure. From the first write on nothing can fail:
 what could is asked before.
 """
 
@@ -10,7 +10,7 @@ import numpy as np
 from models.policy.reasons import LINE_UNKNOWN, NO_INSTITUTION, NO_ROOM
 from streams.buffers import Array
 from streams.compile import i64, kernel
-from streams.counters import APPROVED, DECIDED, HALTED_ROOM
+from streams.counters import HALTED_ROOM
 from streams.funding.leases import reserve
 from streams.schema import CAPS, EventType, OfferState, Outcome
 from streams.state.index import insert_slot
@@ -63,6 +63,7 @@ def _write_offer(
     offers = state.offers
     offer = i64(partition[0]["free_offer"])
     partition[0]["free_offer"] = offers[offer]["next"]
+    partition[0]["offers_used"] += 1
     amount = verdicts[v]["amount_cents"]
     offers[offer]["lo"] = decision[0]["lo"]
     offers[offer]["hi"] = decision[0]["hi"]
@@ -110,7 +111,6 @@ def record(
     decision[0]["nearest"] = -1
     decision[0]["reasons"] = np.uint64(0)
     decision[0]["expires_at"] = 0
-    institutions = (state.counters.shape[0] - APPROVED) // 2
     if chosen < 0:
         _decline(decision, verdicts, candidates, events[i]["type"] == _DRAWDOWN and line < 0)
     elif state.partition[0]["free_offer"] < 0 or not timers_have_room(
@@ -125,8 +125,3 @@ def record(
         decision[0]["nearest"] = chosen
         decision[0]["expires_at"] = events[i]["at"] + verdicts[chosen]["offer_ms"]
         _write_offer(state, decision, verdicts, chosen, events, i, applicant, line, is_line)
-        state.counters[APPROVED + verdicts[chosen]["institution"]] += 1
-        state.counters[APPROVED + institutions + verdicts[chosen]["institution"]] += verdicts[
-            chosen
-        ]["amount_cents"]
-    state.counters[DECIDED + decision[0]["outcome"]] += 1

@@ -286,6 +286,8 @@ PARTITION = np.dtype(
         ("wave", "i8"),  # number of the wave under way, marks rows that it has touched
         ("free_applicant", "i4"),  # heads of free lists, chained through `next`
         *_fields("i4", "free_page free_line free_loan free_due free_offer"),
+        # rows taken, for whoever watches; the tables know by their free lists
+        *_fields("i4", "applicants_used pages_used lines_used loans_used dues_used offers_used"),
         ("timers", "i4"),  # how many stand in the heap
         ("sweep_applicant", "i4"),
         ("sweep_id", "i4"),

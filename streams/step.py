@@ -16,10 +16,10 @@ from streams.buffers import Array, Out, clear_batch, make_batch, make_out
 from streams.codec.decode import decode
 from streams.codec.encode import evidence_words, make_stage
 from streams.core import Core, make_work
-from streams.counters import SLOW, size
+from streams.counters import SLOW, places, size
 from streams.deployment import Deployment
 from streams.schema import Lane
-from streams.state.tables import make_state
+from streams.state.tables import State, make_state
 from streams.wave import run_waves
 
 
@@ -48,7 +48,7 @@ class Step:
         self._verify = verify
         institutions = len(deployment.institutions)
         self.core = Core(
-            make_state(limits, institutions, partition, partitions, size(institutions)),
+            make_state(limits, institutions, partition, partitions, size(deployment.dimensions)),
             deployment.catalog.tables,
             make_feature_scratch(deployment.catalog.tables),
             deployment.models,
@@ -66,6 +66,7 @@ class Step:
                 deployment.catalog.window_ms_max,
                 8 * evidence_words(columns, models, candidates, words),
                 limits,
+                places(deployment.dimensions),
             ),
         )
 
@@ -73,6 +74,11 @@ class Step:
     def counters(self) -> Array:
         """Return the array that `streams.counters.layout` describes."""
         return self.core.state.counters
+
+    @property
+    def state(self) -> State:
+        """Return the tables of this partition."""
+        return self.core.state
 
     def mute(self, *, on: bool) -> None:
         """Switch the output off (to fold a log into state) or on again."""

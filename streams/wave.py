@@ -27,6 +27,7 @@ from streams.core import (
     Core,
     Work,
 )
+from streams.count import count_decision
 from streams.counters import EVENTS, REFUSED, WAVES
 from streams.funding.answers import apply_answer, expire_offers
 from streams.funding.leases import give_back, grant
@@ -230,6 +231,7 @@ def _decide(core: Core, batch: Batch, out: Out, i: int, applicant: int, column: 
     offers = rank(core.policies, events[i]["product"], verdicts, candidates, work.order)
     chosen = choose_funded(state.leases, verdicts, work.order, offers)
     record(state, work.decision, verdicts, candidates, chosen, events, i, applicant, line, is_line)
+    count_decision(state.counters, work.count_at, work.decision, verdicts, events, i)
     if state.partition[0]["mute"] == 0:
         _encode(core, batch, out, i, column)
     if work.decision[0]["chosen"] >= 0:

@@ -45,6 +45,12 @@ class Intake:
         """Return the next offset that will be read; offsets without a record are passed over."""
         return int(await self._consumer.position(self.partition))
 
+    @property
+    def end(self) -> int:
+        """The offset after the log's last record as of the last fetch, -1 before the first."""
+        known = self._consumer.highwater(self.partition)
+        return -1 if known is None else int(known)
+
     async def read(self, rows_max: int) -> list[Input]:
         """Return what is there at once, up to `rows_max` records, waiting a little for the
         first.

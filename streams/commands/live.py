@@ -38,9 +38,10 @@ def live(
 async def _live(broker: str, config: Path, group: str, port: int, host: str) -> None:
     import logging
     from contextlib import ExitStack
+    from importlib.metadata import version
 
-    from monitoring.collector import StepCollector
-    from monitoring.endpoint import serve_metrics
+    from monitoring.collector import WorkerCollector
+    from monitoring.endpoint import Health, serve_metrics
     from streams.config import load_deployment
     from streams.control.keys import load_public_key, verifier
     from streams.live import Worker
@@ -59,8 +60,12 @@ async def _live(broker: str, config: Path, group: str, port: int, host: str) -> 
     )
     with ExitStack() as stack:
         if port >= 0:
-            collector = StepCollector(deployment.institution_ids, lambda: worker.status)
-            shown = stack.enter_context(serve_metrics(collector, port, host))
+            info = {"version": version("dipper"), "manifest": deployment.manifest_hash(0)[:16]}
+            collector = WorkerCollector(
+                deployment.dimensions, worker.meter, lambda: worker.status, info
+            )
+            health = Health(lambda: worker.not_alive, lambda: worker.not_ready)
+            shown = stack.enter_context(serve_metrics(collector, port, host, health))
             typer.echo(f"metrics on http://{host}:{shown}/metrics")
         await worker.run(stop)
     typer.echo("left the group")

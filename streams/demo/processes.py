@@ -9,7 +9,7 @@ from typing import IO, Self
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from monitoring.catalogue import READY
+from monitoring.metrics import READY
 from streams.errors import DipperError
 
 _STOP_S_MAX = 15.0

@@ -99,6 +99,7 @@ def remove_offer(state: State, offer: int) -> None:
     offers[offer]["hi"] = np.uint64(0)
     offers[offer]["next"] = state.partition[0]["free_offer"]
     state.partition[0]["free_offer"] = offer
+    state.partition[0]["offers_used"] -= 1
 
 
 @kernel

@@ -44,6 +44,7 @@ def take_applicant(
     if row < 0:
         return -1
     partition[0]["free_applicant"] = rows[row]["next"]
+    partition[0]["applicants_used"] += 1
     rows[row]["hash"] = event[i]["applicant_hash"]
     length = event[i]["applicant_len"]
     start = event[i]["applicant_start"]
@@ -82,6 +83,7 @@ def free_applicant(partition: Array, slots: Array, rows: Array, row: int) -> Non
     rows[row]["used"] = 0
     rows[row]["next"] = partition[0]["free_applicant"]
     partition[0]["free_applicant"] = row
+    partition[0]["applicants_used"] -= 1
 
 
 @kernel

@@ -25,6 +25,7 @@ def take_line(
     row = i64(partition[0]["free_line"])
     assert row >= 0
     partition[0]["free_line"] = lines[row]["next"]
+    partition[0]["lines_used"] += 1
     applicant = offers[offer]["applicant"]
     lines[row]["lo"] = offers[offer]["lo"]
     lines[row]["hi"] = offers[offer]["hi"]
@@ -61,6 +62,7 @@ def take_loan(
     row = i64(partition[0]["free_loan"])
     assert row >= 0
     partition[0]["free_loan"] = loans[row]["next"]
+    partition[0]["loans_used"] += 1
     partition[0]["generation"] += 1
     loans[row]["lo"] = lo
     loans[row]["hi"] = hi
@@ -102,12 +104,14 @@ def free_loan(
         after = i64(dues[due]["next"])
         dues[due]["next"] = partition[0]["free_due"]
         partition[0]["free_due"] = due
+        partition[0]["dues_used"] -= 1
         due = after
     delete_slot(slots, loans[row]["lo"], row)
     loans[row]["state"] = _LOAN_FREE
     loans[row]["generation"] = -1
     loans[row]["next"] = partition[0]["free_loan"]
     partition[0]["free_loan"] = row
+    partition[0]["loans_used"] -= 1
 
 
 @kernel
@@ -126,6 +130,7 @@ def add_due(
     new = i64(partition[0]["free_due"])
     assert new >= 0
     partition[0]["free_due"] = dues[new]["next"]
+    partition[0]["dues_used"] += 1
     dues[new]["due_at"] = due_at
     dues[new]["amount_cents"] = amount_cents
     dues[new]["covered_at"] = 0

@@ -17,6 +17,7 @@ def free_page(partition: Array, pages: Array, page: int) -> None:
     pages[page]["count"] = 0
     pages[page]["next"] = partition[0]["free_page"]
     partition[0]["free_page"] = page
+    partition[0]["pages_used"] -= 1
 
 
 @kernel
@@ -51,6 +52,7 @@ def append_event(
         page = i64(partition[0]["free_page"])
         assert page >= 0
         partition[0]["free_page"] = pages[page]["next"]
+        partition[0]["pages_used"] += 1
         pages[page]["next"] = -1
         pages[page]["count"] = 0
         pages[page]["kinds"] = np.uint64(0)

@@ -13,7 +13,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from monitoring.collector import StepCollector
+from monitoring.collector import WorkerCollector
 from monitoring.endpoint import serve_metrics
 from streams.broker.client import make_producer
 from streams.broker.lines import LineFile
@@ -184,7 +184,8 @@ async def test_a_scrape_counts_what_stands_on_kafka(
     """The metrics of a worker sum up to the records that it wrote."""
     broker = fresh_embedded_broker
     worker = _worker(broker, deployment)
-    collector = StepCollector(deployment.institution_ids, lambda: worker.status)
+    info = {"version": "0", "manifest": ""}
+    collector = WorkerCollector(deployment.dimensions, worker.meter, lambda: worker.status, info)
     async with _control(broker, deployment, 2), _working(worker):
         async with Publisher(broker.bootstrap) as publisher:
             await publish(publisher, LineFile(events), raw=True)
@@ -198,7 +199,7 @@ async def test_a_scrape_counts_what_stands_on_kafka(
     samples = [line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#")]
     counted = sum(float(v) for name, v in samples if name.startswith("dipper_decided_total"))
     assert counted == sum(decided) > 0
-    assert f'dipper_partition_offset{{partition="1"}} {float(ends[1])}' in text
+    assert f'dipper_partition_offset{{partition="1"}} {ends[1]}\n' in text
 
 
 def _scrape(port: int) -> str:

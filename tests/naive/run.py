@@ -61,10 +61,10 @@ def run_log(
 def counts_of(step: Step) -> Counter[tuple[str, str]]:
     """Return the counters that do not depend on how the step works: no waves, no lanes."""
     found: Counter[tuple[str, str]] = Counter()
-    for family in counters.layout(step.deployment.institution_ids):
-        if family.name not in {"waves", "slow_lane"}:
-            for place, value in enumerate(family.values):
-                found[family.name, value] = int(step.counters[family.start + place])
+    for family in counters.layout(step.deployment.dimensions):
+        if family.name not in {"waves", "slow_lane"} and not family.edges:
+            for place, values in enumerate(family.values):
+                found[family.name, "/".join(values)] = int(step.counters[family.start + place])
     return found
 
 

@@ -27,6 +27,7 @@ class RunningStep:
         self.batch = make_batch(SIZE)
         self.out = make_out(SIZE)
         self.counters: Array = np.zeros(64, np.int64)
+        self.state = None
         self._seen: Counter[bytes] = Counter()
         self._muted = False
 

@@ -13,7 +13,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("streams.buffers", "streams.state", "streams.codec"),
     ("features",),
     ("models",),
-    ("streams.funding", "streams.admit", "streams.record"),
+    ("streams.funding", "streams.admit", "streams.record", "streams.count"),
     (
         "streams.step",
         "streams.wave",
@@ -66,6 +66,7 @@ PURE = (
     "streams.wave",
     "streams.core",
     "streams.counters",
+    "streams.count",
 )
 NOT_PURE = ("models.train",)
 

@@ -1,0 +1,125 @@
+"""Every metric of dipper in one list: name, help, labels; docs and dashboards name these.
+
+Names follow the conventions of Prometheus: counters end in `_total`, times are seconds, shares are
+ratios of 0 to 1; money is in cents, as everywhere here. Values of labels come from the deployment's
+own files (institutions, products, channels) and from lists in the code, never from an event: their
+number is bounded by what is configured. A combination of several names is shown from its first
+count on (`decided_by_product`), all else from the start.
+"""
+
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+from streams import counters
+from streams.counters import Dimensions
+
+Process = Literal["worker", "control", "agents"]
+Kind = Literal["counter", "gauge", "histogram"]
+
+
+class Metric(NamedTuple):
+    """One metric: its name as a query writes it (without _bucket, _sum, _count), what it tells, its
+    labels, its kind, the stage of `streams.topology` it belongs to, the process that shows it.
+    """
+
+    name: str
+    help: str
+    labels: tuple[str, ...] = ()
+    kind: Kind = "gauge"
+    stage: str = ""
+    process: Process = "worker"
+
+
+_BY_PARTITION = ("partition",)
+
+OFFSET = Metric("dipper_partition_offset", "Next offset to be decided", _BY_PARTITION)
+COMMITTED = Metric(
+    "dipper_partition_committed_offset", "Offset that the group has committed", _BY_PARTITION
+)
+END = Metric("dipper_partition_end_offset", "Offset after the log's last record", _BY_PARTITION)
+LAG = Metric(
+    "dipper_partition_lag_records", "Records of the log that are not committed", _BY_PARTITION,
+    stage="intake",
+)  # fmt: skip
+TIME = Metric(
+    "dipper_partition_time_seconds", "Partition time: the last accepted tick, epoch seconds",
+    _BY_PARTITION, stage="admit",
+)  # fmt: skip
+READY = Metric(
+    "dipper_partition_ready", "1 once the log is folded and requests are decided", _BY_PARTITION
+)
+HALTED = Metric(
+    "dipper_partition_halted", "1 where the step failed an assertion and stands still",
+    _BY_PARTITION,
+)  # fmt: skip
+TABLE_ROWS = Metric(
+    "dipper_table_rows", "Rows taken of a table", ("partition", "table"), stage="enrich"
+)
+TABLE_CAPACITY = Metric(
+    "dipper_table_capacity_rows", "Rows that a table has", ("partition", "table"), stage="enrich"
+)
+LEASE = Metric(
+    "dipper_lease_cents", "Leases of the partitions held here, by what has become of them",
+    ("institution", "cap", "pot"), stage="reserve",
+)  # fmt: skip
+STAGE_SECONDS = Metric(
+    "dipper_stage_seconds", "How long a stage takes for a batch; step is stages 2 to 10",
+    ("stage",), "histogram",
+)  # fmt: skip
+RECORD_SECONDS = Metric(
+    "dipper_record_seconds", "From a record taken from Kafka to its batch committed, by record",
+    (), "histogram", "commit",
+)  # fmt: skip
+BATCH_RECORDS = Metric("dipper_batch_records", "Records of a batch", (), "histogram", "intake")
+COMMITS = Metric("dipper_commits_total", "Batches committed", (), "counter", "commit")
+ABORTS = Metric(
+    "dipper_aborts_total", "Batches decided that could not be written", (), "counter", "commit"
+)
+FENCES = Metric(
+    "dipper_fences_total", "Batches refused since the partition is another worker's", (),
+    "counter", "commit",
+)  # fmt: skip
+REBALANCES = Metric("dipper_rebalances_total", "Times the partitions were dealt", (), "counter")
+RECOVERY_SECONDS = Metric(
+    "dipper_recovery_seconds", "From a partition assigned to ready", (), "histogram"
+)
+INFO = Metric("dipper_build_info", "1, with what runs here", ("version", "manifest"))
+
+DOOR_METRICS = (
+    OFFSET, COMMITTED, END, LAG, TIME, READY, HALTED, TABLE_ROWS, TABLE_CAPACITY, LEASE,
+    STAGE_SECONDS, RECORD_SECONDS, BATCH_RECORDS, COMMITS, ABORTS, FENCES, REBALANCES,
+    RECOVERY_SECONDS, INFO,
+)  # fmt: skip
+
+TICKS = Metric("dipper_control_ticks_total", "Ticks written", (), "counter", "admit", "control")
+GRANTED = Metric(
+    "dipper_control_granted_cents", "Money granted as leases since the deployment began",
+    ("institution", "cap"), "gauge", "reserve", "control",
+)  # fmt: skip
+CAP = Metric(
+    "dipper_cap_cents", "What an institution allows at most", ("institution", "cap"), "gauge",
+    "reserve", "control",
+)  # fmt: skip
+CONTROL_METRICS = (TICKS, GRANTED, CAP)
+
+
+def step_metric(family: counters.Family) -> Metric:
+    """Return the metric of one family of the step's counters."""
+    if family.edges:
+        return Metric(
+            f"dipper_{family.name}", family.help, family.labels, "histogram", family.stage
+        )
+    return Metric(
+        f"dipper_{family.name}_total", family.help, family.labels, "counter", family.stage
+    )
+
+
+def step_metrics() -> Iterator[Metric]:
+    """Yield the metrics of the step's counters, whatever a deployment names."""
+    for family in counters.layout(Dimensions((), (), (), ())):
+        yield step_metric(family)
+
+
+def all_metrics() -> tuple[Metric, ...]:
+    """Return every metric of every process."""
+    return (*step_metrics(), *DOOR_METRICS, *CONTROL_METRICS)
