@@ -1,6 +1,7 @@
 """Counting a decision, against counters in plain Python."""
 
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,7 +41,7 @@ def _bucket(value: float, edges: tuple[int, ...]) -> int:
     return sum(value > edge for edge in edges)
 
 
-def _naive(said: Counter[tuple[str, ...]], request: tuple, outcome: int) -> None:  # type: ignore[type-arg]
+def _naive(said: Counter[tuple[str, ...]], request: tuple[Any, ...], outcome: int) -> None:
     kind, product, channel, verdicts, approved, reasons = request
     product_name = counters.UNKNOWN if product < 0 else _NAMES.products[product]
     channel_name = counters.UNKNOWN if channel < 0 else _NAMES.channels[channel]
@@ -79,7 +80,7 @@ def _read(array: Array) -> Counter[tuple[str, ...]]:
 
 
 @given(st.lists(_request, max_size=6))
-def test_each_decision_is_counted_under_all_its_names(requests: list) -> None:  # type: ignore[type-arg]
+def test_each_decision_is_counted_under_all_its_names(requests: list[Any]) -> None:
     """Outcome, product, channel, reasons, verdicts, PD and price of a decision are each counted
     once, under the names of the request and of who decided.
     """
