@@ -40,6 +40,7 @@ def check(
     from models.policy.loader import read_policies
     from models.policy.platform import load_institutions, load_platform
     from streams.config import CATALOG_FILE, columns_of, model_folders
+    from streams.onboarding.look import concerns, config_folder
 
     folder = config_folder(path)
     results: list[tuple[str, str, list[CaseResult]]] = []
@@ -71,21 +72,3 @@ def check(
     typer.echo(f"{len(results)} policies, {total} cases, {failed} failed")
     if failed:
         raise typer.Exit(EXIT_CASES_FAIL)
-
-
-def config_folder(path: Path) -> Path:
-    """Return the folder with `platform.toml` that `path` is or stands in."""
-    if not path.exists():
-        raise DipperError(f"{path}: no such file or folder; name a deployment's folder")
-    for folder in (path, *path.resolve().parents):
-        if (folder / "platform.toml").is_file():
-            return folder
-    raise DipperError(f"{path}: no platform.toml here or above; name a deployment's folder")
-
-
-def concerns(path: Path, policy_file: Path) -> bool:
-    """Return whether a policy is what was named: it, a folder around it, a file beside it."""
-    named, file = path.resolve(), policy_file.resolve()
-    if named == file or named in file.parents:
-        return True
-    return named.is_file() and named.suffix != ".toml" and named.parent == file.parent

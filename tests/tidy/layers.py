@@ -43,6 +43,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "streams.simulate",
         "streams.demo",
         "streams.bench",
+        "streams.onboarding",
         "streams.demo",
         "streams.explain",
         "streams.commands",

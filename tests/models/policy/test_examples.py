@@ -15,7 +15,7 @@ from models.policy.platform import load_institutions, load_platform
 from models.policy.policies import Policies
 from models.policy.reasons import REASONS
 from streams.cli import build
-from streams.commands.policy import config_folder
+from streams.onboarding.look import config_folder
 from streams.config import columns_of, model_folders
 from streams.errors import DipperError
 

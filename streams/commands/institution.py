@@ -1,0 +1,57 @@
+"""`dipper institution init | check | test`: from nothing to a folder that decides."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Folder = Annotated[Path, typer.Argument(help="The institution's folder, or its deployment's.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group."""
+    group = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
+
+    @group.callback()
+    def _root() -> None:
+        """Bring an institution in: its folder, its checks, its cases."""
+
+    group.command(epilog="Example: dipper institution init dawn")(init)
+    group.command(epilog="Example: dipper institution check dawn")(check)
+    group.command(epilog="Example: dipper institution test dawn")(test)
+    app.add_typer(group, name="institution")
+
+
+def init(
+    name: Annotated[str, typer.Argument(help="Its id; a folder of this name is made here.")],
+) -> None:
+    """Write a commented folder: products, policies, bands in CSV, caps, a scorecard, cases."""
+    from streams.onboarding.starter import init_institution
+
+    folder = Path(name)
+    for path in init_institution(name, folder):
+        typer.echo(f"  {path}")
+    typer.echo(f"made {folder}; read its files, change a number, then")
+    typer.echo(f"  dipper institution check {name}")
+    typer.echo(f"  dipper institution test {name}")
+
+
+def check(path: Folder) -> None:
+    """Read everything and say what is wrong, with file, line and remedy, or what stands there.
+
+    Exit code 2 where a file is wrong.
+    """
+    from streams.onboarding.look import look
+
+    for line in look(path):
+        typer.echo(line)
+
+
+def test(path: Folder) -> None:
+    """Run the cases of its policies and print how each came out.
+
+    Exit code 1 where a case fails, 2 where a file is wrong.
+    """
+    from streams.commands.policy import check as run_cases
+
+    run_cases(path)

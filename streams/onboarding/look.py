@@ -1,0 +1,55 @@
+"""What a look at an institution's folder says: everything is read, nothing is decided."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from features.errors import CatalogError
+from models.errors import ModelError
+from models.policy.errors import PolicyError
+from streams.config import load_deployment
+from streams.errors import DipperError
+
+
+def look(path: Path) -> Iterator[str]:
+    """Yield lines on the policies under `path`; DipperError where anything there is wrong."""
+    try:
+        deployment = load_deployment(config_folder(path))
+    except (PolicyError, CatalogError, ModelError) as error:
+        raise DipperError(str(error)) from error
+    infos = [info for info in deployment.policies.infos if concerns(path, info.file)]
+    if not infos:
+        raise DipperError(f"{path}: no policy stands there; name a folder or file of one")
+    shown = {info.institution for info in infos}
+    for institution in deployment.institutions:
+        if institution.code in shown:
+            yield (
+                f"{institution.id}  {institution.name}: "
+                f"outstanding up to {institution.caps.outstanding_cents / 100:,.2f}, "
+                f"commitments up to {institution.caps.commitment_cents / 100:,.2f}"
+            )
+    for info in infos:
+        document = info.document
+        parts = [f"{len(document.application.rules)} rules"]
+        if document.drawdown is not None:
+            parts.append(f"{len(document.drawdown.rules)} rules for drawdowns")
+        parts.append(f"{len(document.cases)} cases")
+        yield f"{info.id}  sha256 {info.sha256[:16]}  {', '.join(parts)}"
+    yield f"{len(infos)} policies are in order"
+
+
+def config_folder(path: Path) -> Path:
+    """Return the folder with `platform.toml` that `path` is or stands in."""
+    if not path.exists():
+        raise DipperError(f"{path}: no such file or folder; name a deployment's folder")
+    for folder in (path, *path.resolve().parents):
+        if (folder / "platform.toml").is_file():
+            return folder
+    raise DipperError(f"{path}: no platform.toml here or above; name a deployment's folder")
+
+
+def concerns(path: Path, policy_file: Path) -> bool:
+    """Return whether a policy is what was named: it, a folder around it, a file beside it."""
+    named, file = path.resolve(), policy_file.resolve()
+    if named == file or named in file.parents:
+        return True
+    return named.is_file() and named.suffix != ".toml" and named.parent == file.parent
