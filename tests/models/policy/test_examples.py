@@ -15,9 +15,9 @@ from models.policy.platform import load_institutions, load_platform
 from models.policy.policies import Policies
 from models.policy.reasons import REASONS
 from streams.cli import build
-from streams.onboarding.look import config_folder
 from streams.config import columns_of, model_folders
 from streams.errors import DipperError
+from streams.onboarding.look import config_folder
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples" / "policies"
 MODELS = {"business": 0, "consumer": 1}
