@@ -9,6 +9,7 @@ import typer
 
 from streams import commands
 from streams.errors import DipperError
+from streams.progress import Line, listen
 
 EXIT_FAULT = 2  # as for wrong usage: what was given to us cannot be worked with
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells count
@@ -46,6 +47,7 @@ def main() -> None:
         sys.exit("dipper: python -O switches assertions off, and dipper does not run without them")
     # What a Kafka client retries by itself is no news; what it gives up comes as an error of ours.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    listen(Line(sys.stderr))
     try:
         app()
     except DipperError as error:

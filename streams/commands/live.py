@@ -28,7 +28,7 @@ def live(
     """Decide requests from dipper.events until SIGTERM or Ctrl-C; then finish, commit and leave.
 
     Start as many as there is load for, up to one per partition. The kernels are compiled once per
-    version of the code, which takes some minutes.
+    version of the code, which takes about a minute.
     """
     import asyncio
 

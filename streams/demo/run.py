@@ -57,7 +57,7 @@ def run_demo(options: Options, say: Say, show: Show) -> tuple[dict[str, Any], Ta
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dipper-demo-")))
         config = _copy_config(options.config, folder)
-        say("loading the kernels; the first start on a machine compiles them, for some minutes")
+        say("loading the kernels; the first start on a machine compiles them, for about a minute")
         began = time.monotonic()
         _compile(config)
         say(f"kernels ready after {time.monotonic() - began:.1f} s")

@@ -10,7 +10,8 @@ import pytest
 from numba import config
 from numpy.typing import NDArray
 
-from streams.compile import cache_folder, kernel, kernel_sources
+from streams.compile import kernel
+from streams.kernel_library import WholeLibrary
 from tests.sizes import run_kind
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -40,20 +41,6 @@ def test_special_runs_are_what_they_say() -> None:
             _sum_to(np.arange(10, dtype=np.int64), 11)
 
 
-def test_bounds_checked_kernels_have_their_own_folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Numba's cache key ignores bounds checking, so the folder's name must not."""
-    monkeypatch.setattr(config, "BOUNDSCHECK", None)
-    plain = cache_folder()
-    monkeypatch.setattr(config, "BOUNDSCHECK", True)
-    assert cache_folder() != plain
-
-
-def test_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """NUMBA_CACHE_DIR names where compiled kernels are kept."""
-    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
-    assert cache_folder().is_relative_to(tmp_path)
-
-
 @kernel
 def _allocates(count: int) -> int:
     return np.zeros(count, np.int64).shape[0]
@@ -63,6 +50,26 @@ def test_a_kernel_that_allocates_does_not_compile() -> None:
     """The hot path takes no memory: a kernel that would is refused when it is compiled."""
     with pytest.raises(Exception, match="Only accept returning of array passed"):
         _allocates(3)
+
+
+@kernel
+def _double(value: int) -> int:
+    return value * 2
+
+
+@kernel
+def _quadruple(value: int) -> int:
+    return _double(_double(value))
+
+
+def test_inner_kernels_are_linked_in_and_never_machine_code() -> None:
+    """Kernels that others call are optimised once, with their caller; Python's call is apart."""
+    assert _quadruple(3) == 12
+    whole = _quadruple.overloads  # type: ignore[attr-defined]  # a dispatcher to Python
+    assert [type(each.library) for each in whole.values()] == [WholeLibrary]
+    assert not _double.overloads  # type: ignore[attr-defined]  # as above
+    assert _double(3) == 6
+    assert len(_double.overloads) == 1  # type: ignore[attr-defined]  # as above
 
 
 _TWO_KERNELS = """
@@ -95,17 +102,3 @@ def test_processes_that_start_together_compile_once(tmp_path: Path) -> None:
     ]
     answers = sorted(process.communicate(timeout=120)[0].split() for process in started)
     assert answers == [["0", "1"], ["1", "0"]]
-
-
-def test_cache_follows_what_kernels_reach_and_nothing_else() -> None:
-    """The cache's name covers kernels and all that they import, and no door or command."""
-    reached = {path.relative_to(_ROOT).as_posix() for path in kernel_sources()}
-    kernels = {
-        path.relative_to(_ROOT).as_posix()
-        for package in ("streams", "features", "models")
-        for path in (_ROOT / package).rglob("*.py")
-        if "\n@kernel\n" in path.read_text()
-    }
-    assert kernels <= reached
-    assert {"streams/limits.py", "streams/schema.py", "features/tables.py"} <= reached
-    assert not any(path.startswith(("streams/commands/", "streams/control/")) for path in reached)
