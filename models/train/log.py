@@ -11,7 +11,8 @@ from features.catalog import Catalog
 from models.errors import ModelError
 from models.train.dataset import catalog_of, categorical, dataset, monotone, trainable
 from models.train.fit import TrainingResult, train
-from streams.compile import code_hash
+from streams import step
+from streams.kernel_cache import code_hash
 
 
 def train_on_log(
@@ -60,7 +61,7 @@ def lineage_of(
 ) -> dict[str, str]:
     """Return the sha256 of events, labels, catalog, deployment and code; of a topic its address."""
     path = Path(events)
-    kept: dict[str, str] = {"catalog": catalog.sha256, "code": code_hash()}
+    kept: dict[str, str] = {"catalog": catalog.sha256, "code": code_hash(Path(step.__file__))}
     kept["events"] = _file_hash(path) if path.is_file() else str(events)
     if isinstance(labels, Path):
         kept["labels"] = _file_hash(labels)
