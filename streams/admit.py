@@ -30,12 +30,18 @@ _DRAWDOWN = int(EventType.DRAWDOWN)
 _CANCEL = int(EventType.CANCEL)
 _ACTIVITY = int(EventType.ACTIVITY)
 _SIGNAL = int(EventType.SIGNAL)
+_LOAN = int(EventType.LOAN)
 _TICK = int(EventType.TICK)
 
 
 @kernel
-def _admit_control(partition: Array, event: Array, i: int) -> int:
-    """Control events: of this partition, signed, and next in sequence; a tick never goes back."""
+def _admit_control(partition: Array, batch: Batch, i: int) -> int:
+    """Control events: without a key, of this partition, signed, and next in sequence; a tick never
+    goes back.
+    """
+    event = batch.events
+    if batch.key_len[i] >= 0:
+        return _KEY_MISMATCH
     if event[i]["partition"] != partition[0]["number"]:
         return _WRONG_PARTITION
     if event[i]["signature_ok"] != 1:
@@ -97,7 +103,7 @@ def admit(state: State, batch: Batch, i: int, applicant: int) -> int:
         return int(event[i]["refusal"])
     kind = event[i]["type"]
     if kind >= _TICK:
-        return int(_admit_control(partition, event, i))
+        return int(_admit_control(partition, batch, i))
     if batch.key_len[i] < 0:
         return _NO_KEY
     if not _key_is_applicant(batch, i):
@@ -105,6 +111,8 @@ def admit(state: State, batch: Batch, i: int, applicant: int) -> int:
     here = partition_of(batch.data, batch.key_start[i], batch.key_len[i], partition[0]["count"])
     if here != partition[0]["number"]:
         return _WRONG_PARTITION
+    if kind == _LOAN and event[i]["issuer"] >= 0 and event[i]["signature_ok"] != 1:
+        return _BAD_SIGNATURE  # it would move our money; another lender's loan is mere history
     if partition[0]["started"] == 1:
         if event[i]["at"] > partition[0]["time"] + AHEAD_MS_MAX:
             return _TOO_FAR_AHEAD

@@ -21,11 +21,12 @@ from streams.codec.symbols import (
     make_fields,
     make_symbols,
 )
+from streams.control.keys import trusted_bytes
 from streams.deployment import Deployment
 
 CATALOG_FILE = "catalog.toml"
-MODELS_FOLDER = "models"
 PUBLIC_KEY_FILE = "keys/control.pub"
+MODELS_FOLDER = "models"
 
 
 def columns_of(catalog: Catalog) -> dict[str, CatalogColumn]:
@@ -86,8 +87,6 @@ def load_deployment(folder: Path | str, overrides: Mapping[str, int] | None = No
         {info.name: place for place, info in enumerate(infos)},
     )
     entries = make_entries(vocabulary_of(platform, institutions, catalog))
-    key_path = folder / PUBLIC_KEY_FILE
-    key = key_path.read_bytes() if key_path.exists() else b""
     return Deployment(
         folder=folder,
         platform=platform,
@@ -98,6 +97,6 @@ def load_deployment(folder: Path | str, overrides: Mapping[str, int] | None = No
         policies=policies,
         symbols=make_symbols(entries, platform.decision_key),
         fields=make_fields(entries),
-        public_key_sha256=hashlib.sha256(key).hexdigest(),
+        public_key_sha256=hashlib.sha256(trusted_bytes(folder)).hexdigest(),
         overrides=dict(overrides or {}),
     )

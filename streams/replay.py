@@ -26,13 +26,13 @@ import polars as pl
 
 from streams import frames
 from streams.config import load_deployment
-from streams.control.keys import load_public_key, verifier
+from streams.control.keys import load_trusted, verifier
 from streams.deployment import Deployment
 from streams.dump import dump_path, pack_output
 from streams.evidence import read_candidates, read_evidence
 from streams.partition import Output, Partition
-from streams.sources import Source, Verify, open_source
-from streams.step import Step
+from streams.sources import Source, open_source
+from streams.step import Step, Verify
 from streams.topology import (
     OUT_DEAD_LETTER,
     OUT_DECISION,
@@ -119,7 +119,7 @@ def replay(
     """
     deployment = config if isinstance(config, Deployment) else load_deployment(Path(config))
     opened = open_source(source, partitions, deployment.caps, deployment.platform.decision_key)
-    verify = opened.verify or verifier(load_public_key(deployment.folder))
+    verify = opened.verify or verifier(load_trusted(deployment.folder))
     folder = None if out is None else Path(out)
     with _Sink(opened.partitions, folder, None if dump is None else Path(dump)) as sink:
         records = _decide(deployment, opened, verify, sink, batch_rows, on_progress)

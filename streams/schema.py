@@ -63,7 +63,7 @@ class Refusal(IntEnum):
     )
     # admit
     NO_KEY = 11
-    KEY_MISMATCH = 12  # the record's key is not the event's applicant
+    KEY_MISMATCH = 12  # the record's key is not the applicant, or a control event has one
     WRONG_PARTITION = 13  # librdkafka: set partitioner=murmur2_random
     BAD_SIGNATURE = 14
     BAD_SEQUENCE = 15

@@ -1,8 +1,9 @@
 """What a replay reads: files of events, a log kept as Parquet or a frame, a Kafka topic.
 
-Files of events hold no control events: each partition first gets its grants, and each tick line
-becomes a tick in every partition, by control's own code. A log holds all of that already, and is
-taken record for record, offset for offset, signatures checked with the deployment's key.
+Files of events hold no control events: each partition first gets its grants, each tick line becomes
+a tick in every partition, by control's own code, and loan events count as signed by it. A log holds
+all of that already, and is taken record for record, offset for offset, signatures checked with the
+deployment's keys.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import orjson
 import polars as pl
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
@@ -23,14 +25,13 @@ from streams.broker.topics import count_partitions
 from streams.control.records import Caps, ControlLog, Entry, Position, split_signature
 from streams.errors import BrokerError, DipperError
 from streams.partition import Input
+from streams.step import Verify
 from streams.topology import EVENTS
 
 KAFKA = "kafka://"
 _PARQUET = frozenset({".parquet", ".pq"})
 _CHUNK_ROWS = 100_000
 _POLL_MS = 500
-
-Verify = Callable[[bytes], bool]
 
 
 class Placed(NamedTuple):
@@ -84,9 +85,12 @@ def _events(lines: Iterable[Line], partitions: int, caps: Caps, secret: bytes) -
     def mark(body: bytes) -> bytes:
         return hashlib.blake2b(body, key=secret, digest_size=64).digest()
 
-    def verify(value: bytes) -> bool:
+    def verify(_partition: int, value: bytes, _offset: int) -> bool:
         parts = split_signature(value)
-        return parts is not None and mark(parts[0]) == parts[1]
+        if parts is not None and mark(parts[0]) == parts[1]:
+            return True
+        # A loan event of a file counts as if control had taken it in and signed it.
+        return _is_loan(value)
 
     def records() -> Iterator[Placed]:
         control = ControlLog(mark, caps, [Position()] * partitions)
@@ -108,6 +112,11 @@ def _events(lines: Iterable[Line], partitions: int, caps: Caps, secret: bytes) -
             offsets[entry.partition] += 1
 
     return Source(partitions, records(), verify)
+
+
+def _is_loan(value: bytes) -> bool:
+    record = orjson.loads(value)
+    return isinstance(record, dict) and record.get("type") == "loan"
 
 
 def _frame(

@@ -8,6 +8,7 @@ its output off.
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from features.tables import make_scratch as make_feature_scratch
 from models.policy.tables import make_scratch as make_policy_scratch
@@ -22,6 +23,9 @@ from streams.schema import Lane
 from streams.state.tables import State, make_state
 from streams.wave import run_waves
 
+Verify = Callable[[int, bytes, int], bool]
+"""Whether a record bears a good signature: its partition, its bytes, its offset."""
+
 
 class Step:
     """The step of one partition: its state and its memory, taken here once."""
@@ -31,10 +35,10 @@ class Step:
         deployment: Deployment,
         partition: int,
         partitions: int,
-        verify: Callable[[bytes], bool],
+        verify: Verify,
     ) -> None:
-        """Take all memory of `partition` of `partitions`; `verify` checks a control event's
-        signature.
+        """Take all memory of `partition` of `partitions`; `verify` checks the signature of a
+        record: its bytes, partition, offset.
         """
         limits = deployment.limits
         columns = len(deployment.catalog.columns)
@@ -45,7 +49,7 @@ class Step:
         self.partition = partition
         self.batch = make_batch(limits)
         self.out = make_out(limits)
-        self._verify = verify
+        self._verify = partial(verify, partition)
         institutions = len(deployment.institutions)
         self.core = Core(
             make_state(limits, institutions, partition, partitions, size(deployment.dimensions)),

@@ -136,7 +136,7 @@ class _Prepared:
         self.traffic = traffic
         self.offset = 0
         # Control events are ours; what they are signed with is no part of what is measured.
-        self.step = Step(deployment, 0, 1, lambda _: True)
+        self.step = Step(deployment, 0, 1, lambda _partition, _value, _offset: True)
         self.lines: dict[bytes, bytes] = {}
         control = ControlLog(lambda _: bytes(64), deployment.caps, [Position()])
         entries = [*control.grants(), *control.ticks(START_MS)]

@@ -24,7 +24,8 @@ STDIN = Path("-")
 class Line(NamedTuple):
     """One line of a file: a record with its key, or a tick where `tick_at` is a time.
 
-    `fault` says why a line is no event, in a few words; "" where it may be one.
+    `fault` says why a line is no event, in a few words; "" where it may be one. `issuer`: of a loan
+    event, whose loan it says it is.
     """
 
     number: int
@@ -32,6 +33,7 @@ class Line(NamedTuple):
     value: bytes
     tick_at: int | None = None
     fault: str = ""
+    issuer: str = ""
 
 
 def read_line(number: int, value: bytes) -> Line:
@@ -46,7 +48,10 @@ def read_line(number: int, value: bytes) -> Line:
         return Line(number, None, value, fault="is no JSON object")
     applicant = record.get("applicant")
     if isinstance(applicant, str):
-        return Line(number, applicant.encode(), value)
+        issuer = record.get("issuer") if record.get("type") == "loan" else ""
+        return Line(
+            number, applicant.encode(), value, issuer=issuer if isinstance(issuer, str) else ""
+        )
     at = read_tick(record)
     if at is not None:
         return Line(number, None, value, at)

@@ -8,7 +8,7 @@ the log of each partition is the one that a replay of the file makes.
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from functools import lru_cache
 from typing import Any, NamedTuple, Self
 
@@ -20,8 +20,10 @@ from streams import clock
 from streams.broker.client import broker_kind, make_consumer, make_producer
 from streams.broker.lines import Line
 from streams.broker.topics import count_partitions
+from streams.control.loans import sign_loans
+from streams.control.records import Sign
 from streams.errors import BrokerError
-from streams.topology import CLOCK, EVENTS
+from streams.topology import CLOCK, EVENTS, INGRESS_PREFIX
 
 ANSWER_S_MAX = 30.0
 _PACE_S = 0.002  # at a given rate, records leave in groups of so long
@@ -75,6 +77,11 @@ class Publisher:
         if builder is None:
             builder = self._builders[partition] = self._producer.create_batch()
             builder.append(timestamp=None, key=key, value=value)
+
+    async def send_ingress(self, institution: str, key: bytes | None, value: bytes | None) -> None:
+        """Say something of a loan of an institution on its own topic; control forwards it."""
+        topic = INGRESS_PREFIX + institution
+        self._sent.add(await self._producer.send(topic, value, key=key, partition=0))
 
     async def hand_over(self) -> None:
         """Let every batch leave, without waiting until it stands."""
@@ -136,6 +143,8 @@ async def publish(
     rate: float = 0.0,
     raw: bool = False,
     ticks: bool = True,
+    sign: Sign | None = None,
+    institutions: Collection[str] = (),
     on_fault: Callable[[Line], None] = lambda _: None,
     on_progress: Callable[[Published], None] = lambda _: None,
 ) -> Published:
@@ -143,7 +152,8 @@ async def publish(
 
     A line that is no event goes to `on_fault` and is left out; with `raw` it is sent as it is,
     without a key, to partition 0. Tick lines are handed to control, or left out without `ticks`
-    (where control's clock is the wall clock). Returns when all records stand.
+    (where control's clock is the wall clock). Loan events of `institutions` are signed by `sign`:
+    for old data, where one hand holds the file and control's key. Returns when all records stand.
     """
     counts = Published()
     times: list[int] = []
@@ -164,7 +174,10 @@ async def publish(
             on_fault(line)
             counts = counts._replace(left_out=counts.left_out + 1)
             continue
-        await publisher.send(line.key, line.value)
+        value = line.value
+        if sign is not None and line.issuer in institutions:
+            (value,) = sign_loans([value], sign)
+        await publisher.send(line.key, value)
         counts = counts._replace(events=counts.events + 1)
         if await pace.keep(counts.events):
             on_progress(counts)

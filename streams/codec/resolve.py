@@ -385,8 +385,8 @@ def _resolve_row(symbols: Symbols, data: Array, start: int, raw: Array, event: A
 
 @kernel
 def resolve(symbols: Symbols, batch: Batch, first: int, last: int) -> int:
-    """Turn raw rows `first` to `last` - 1 into event rows; return how many are control events not
-    refused.
+    """Turn raw rows `first` to `last` - 1 into event rows; return how many must be signed:
+    control events, and loan events of institutions of ours, that are not refused.
 
     A refused row has its refusal, the byte at fault where it is known, and its type if that was
     readable. Ids and applicants have 1 to 40 bytes, other texts up to 64; an empty text counts as
@@ -398,6 +398,8 @@ def resolve(symbols: Symbols, batch: Batch, first: int, last: int) -> int:
     for row in range(first, last):
         event = batch.events[row]
         _resolve_row(symbols, batch.data, batch.value_start[row], batch.raw[row], event)
-        if event["type"] >= _TICK and event["refusal"] == _NONE:
-            signed += 1
+        if event["refusal"] == _NONE:
+            ours = event["type"] == _LOAN and event["issuer"] >= 0
+            if ours or event["type"] >= _TICK:
+                signed += 1
     return signed

@@ -1,10 +1,14 @@
 """`dipper control`: ticks and grants; `dipper control init`: its keys."""
 
 import enum
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    import asyncio
 
 
 class Clock(enum.StrEnum):
@@ -72,18 +76,40 @@ def init(
 async def _control(broker: str, config: Path, clock: Clock, tick_ms: int, partitions: int) -> None:
     from streams.broker.topics import ensure_topics
     from streams.config import load_deployment
-    from streams.control.keys import load_private_key
+    from streams.control.ingress import Ingress
+    from streams.control.keys import load_private_key, load_trusted, verifier
     from streams.control.process import ControlProcess
     from streams.signals import stop_event
 
     key = load_private_key(config)
     deployment = load_deployment(config)
+    verify = verifier(load_trusted(config))
     stop = stop_event()
     count = partitions or deployment.platform.partitions
-    await ensure_topics(broker, count)
-    async with ControlProcess(broker, count, key, deployment.caps) as control:
+    institutions = deployment.institution_ids
+    await ensure_topics(broker, count, institutions=institutions)
+    async with (
+        ControlProcess(broker, count, key, deployment.caps, verify) as control,
+        Ingress(broker, count, institutions, key.sign) as ingress,
+    ):
         typer.echo(f"control runs on {broker} for {count} partitions")
-        if clock is Clock.file:
-            await control.run_file_clock(stop)
-        else:
-            await control.run_wall_clock(stop, tick_ms)
+        if not ingress.checked:
+            typer.echo("this broker checks nobody: whoever reaches it can speak for an institution")
+        ticking = (
+            control.run_file_clock(stop)
+            if clock is Clock.file
+            else control.run_wall_clock(stop, tick_ms)
+        )
+        await _together(stop, ticking, ingress.run(stop))
+
+
+async def _together(stop: "asyncio.Event", *work: Coroutine[Any, Any, None]) -> None:
+    """Run all until told to stop; where one fails, stop the others, then raise what it raised."""
+    import asyncio
+
+    tasks = [asyncio.create_task(each) for each in work]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    stop.set()
+    await asyncio.wait(tasks)
+    for task in tasks:
+        task.result()

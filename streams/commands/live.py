@@ -43,7 +43,7 @@ async def _live(broker: str, config: Path, group: str, port: int, host: str) -> 
     from monitoring.collector import WorkerCollector
     from monitoring.endpoint import Health, serve_metrics
     from streams.config import load_deployment
-    from streams.control.keys import load_public_key, verifier
+    from streams.control.keys import load_trusted, verifier
     from streams.live import Worker
     from streams.signals import stop_event
     from streams.step import Step
@@ -51,7 +51,7 @@ async def _live(broker: str, config: Path, group: str, port: int, host: str) -> 
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     stop = stop_event()
     deployment = load_deployment(config)
-    verify = verifier(load_public_key(config))
+    verify = verifier(load_trusted(config))
     worker = Worker(
         broker,
         lambda number, count: Step(deployment, number, count, verify),

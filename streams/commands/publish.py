@@ -1,7 +1,7 @@
 """`dipper publish`: events of a file onto Kafka."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
 
@@ -10,6 +10,14 @@ if TYPE_CHECKING:
 
     from streams.broker.lines import Line, LineFile
     from streams.broker.publish import Published
+    from streams.control.records import Sign
+
+    class Signing(TypedDict, total=False):
+        """What `publish` takes to sign loan events."""
+
+        sign: Sign
+        institutions: list[str]
+
 
 _SHOWN_MAX = 20  # faulty lines that are named one by one
 
@@ -33,6 +41,13 @@ def publish(
     ticks: Annotated[
         bool, typer.Option(help="Hand tick lines to `dipper control --clock file`.")
     ] = True,
+    sign_with: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the deployment, with keys/control.key: sign loan events of its "
+            "institutions, which else come by their ingress topics."
+        ),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
 ) -> None:
     """Publish events in the order of the files; exit code 1 where lines had to be left out.
@@ -45,7 +60,8 @@ def publish(
     from streams.broker.lines import LineFile
 
     inputs = [LineFile(path) for path in files]
-    counts = asyncio.run(_publish(inputs, broker, rate, raw=raw, ticks=ticks, quiet=quiet))
+    signing = _signing(sign_with)
+    counts = asyncio.run(_publish(inputs, broker, rate, signing, raw=raw, ticks=ticks, quiet=quiet))
     typer.echo(
         f"published {counts.events} events and {counts.ticks} ticks, "
         f"left out {counts.left_out} lines"
@@ -53,8 +69,25 @@ def publish(
     raise typer.Exit(1 if counts.left_out else 0)
 
 
+def _signing(folder: Path | None) -> "Signing":
+    if folder is None:
+        return {}
+    from streams.config import load_deployment
+    from streams.control.keys import load_private_key
+
+    key = load_private_key(folder)
+    return {"sign": key.sign, "institutions": load_deployment(folder).institution_ids}
+
+
 async def _publish(
-    inputs: list["LineFile"], broker: str, rate: float, *, raw: bool, ticks: bool, quiet: bool
+    inputs: list["LineFile"],
+    broker: str,
+    rate: float,
+    signing: "Signing",
+    *,
+    raw: bool,
+    ticks: bool,
+    quiet: bool,
 ) -> "Published":
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -92,6 +125,7 @@ async def _publish(
                     rate=rate,
                     raw=raw,
                     ticks=ticks,
+                    **signing,
                     on_fault=name,
                     on_progress=show,
                 )

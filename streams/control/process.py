@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from streams import clock
 from streams.broker.client import broker_kind, log_end, make_consumer, make_producer, stop_client
-from streams.control.keys import Verify, verifier
+from streams.control.keys import Trusted, Verify, verifier
 from streams.control.records import Caps, ControlLog, Entry, Position, read_position
 from streams.limits import SECOND_MS
 from streams.topology import CLOCK, EVENTS
@@ -38,15 +38,24 @@ _POLL_MS = 200
 class ControlProcess:
     """Writes control events of one deployment: `async with ControlProcess(...) as control:`.
 
-    Takes the broker, how many partitions `dipper.events` has, the private key and the caps.
+    Takes the broker, how many partitions `dipper.events` has, the private key, the caps, and what
+    tells our own older records (the key's own signature where not given).
     """
 
-    def __init__(self, bootstrap: str, partitions: int, key: Ed25519PrivateKey, caps: Caps) -> None:
+    def __init__(
+        self,
+        bootstrap: str,
+        partitions: int,
+        key: Ed25519PrivateKey,
+        caps: Caps,
+        verify: Verify | None = None,
+    ) -> None:
         self._bootstrap = bootstrap
         self._partitions = [TopicPartition(EVENTS.name, n) for n in range(partitions)]
         self._clock = TopicPartition(CLOCK.name, 0)
         self._key = key
         self._caps = caps
+        self._verify = verify or verifier([Trusted(key.public_key())])
         self._log = ControlLog(key.sign, caps, [Position()] * partitions)
         self._producer: AIOKafkaProducer
         self._consumer: AIOKafkaConsumer
@@ -65,8 +74,7 @@ class ControlProcess:
         self._consumer = make_consumer(self._bootstrap, group=GROUP)
         await self._producer.start()
         await self._consumer.start()
-        verify = verifier(self._key.public_key())
-        positions = await find_positions(self._consumer, self._partitions, verify)
+        positions = await find_positions(self._consumer, self._partitions, self._verify)
         self._log = ControlLog(self._key.sign, self._caps, positions)
         await self._write(self._log.grants())
         return self
@@ -168,8 +176,11 @@ async def find_positions(
     while waiting:
         for partition, records in (await consumer.getmany(*waiting, timeout_ms=_POLL_MS)).items():
             for record in records:
-                if record.key is None and record.value is not None and verify(record.value):
-                    found[partition] = _later(found[partition], read_position(record.value))
+                value = record.value
+                if record.key is not None or value is None:
+                    continue
+                if verify(partition.partition, value, record.offset):
+                    found[partition] = _later(found[partition], read_position(value))
         waiting = {each for each in waiting if await consumer.position(each) < end[each]}
     return [found[each] for each in partitions]
 

@@ -19,8 +19,8 @@ Sign = Callable[[bytes], bytes]
 # Per institution and cap an amount in minor units.
 Caps = Mapping[str, Mapping[Cap, int]]
 
-_SIGNATURE = b',"signature":"'
-_SIGNATURE_BYTES = 64  # of Ed25519
+SIGNATURE_FIELD = b',"signature":"'
+SIGNATURE_BYTES = 64  # of Ed25519
 
 
 class Entry(NamedTuple):
@@ -64,19 +64,19 @@ def signed(record: bytes, sign: Sign) -> bytes:
     field.
     """
     body = record[:-1]
-    return body + _SIGNATURE + base64.b64encode(sign(body)) + b'"}'
+    return body + SIGNATURE_FIELD + base64.b64encode(sign(body)) + b'"}'
 
 
 def split_signature(value: bytes) -> tuple[bytes, bytes] | None:
-    """Return (signed bytes, signature), or None where the record does not end in a signature."""
-    at = value.rfind(_SIGNATURE)
+    """Return (signed bytes, signature of any length), or None where none stands at its end."""
+    at = value.rfind(SIGNATURE_FIELD)
     if at < 0 or not value.endswith(b'"}'):
         return None
     try:
-        signature = base64.b64decode(value[at + len(_SIGNATURE) : -2], validate=True)
+        signature = base64.b64decode(value[at + len(SIGNATURE_FIELD) : -2], validate=True)
     except binascii.Error:
         return None
-    return (value[:at], signature) if len(signature) == _SIGNATURE_BYTES else None
+    return value[:at], signature
 
 
 def first_shares(caps: Caps, partitions: int) -> list[list[Share]]:

@@ -19,7 +19,7 @@ from streams.broker.embedded import EmbeddedBroker
 from streams.broker.kafka import KafkaBroker
 from streams.broker.topics import ensure_topics
 from streams.config import load_deployment
-from streams.control.keys import init_keys, load_public_key, verifier
+from streams.control.keys import init_keys, load_trusted, verifier
 from streams.demo.processes import Processes, wait_until_served
 from streams.demo.tally import Tally
 from streams.demo.traffic import Traffic
@@ -65,7 +65,8 @@ def run_demo(options: Options, say: Say, show: Show) -> tuple[dict[str, Any], Ta
         if broker in {"embedded", "kafka"}:
             server = EmbeddedBroker() if broker == "embedded" else KafkaBroker()
             broker = stack.enter_context(server).bootstrap
-        asyncio.run(_prepare(broker, options.partitions))
+        institutions = load_deployment(config).institution_ids
+        asyncio.run(_prepare(broker, options.partitions, institutions))
         processes = stack.enter_context(Processes(folder))
         processes.start_control(broker, config, options.partitions)
         for _ in range(options.workers):
@@ -73,7 +74,7 @@ def run_demo(options: Options, say: Say, show: Show) -> tuple[dict[str, Any], Ta
         wait_until_served(processes, options.partitions, _READY_S_MAX)
         urls = " ".join(processes.metrics_urls())
         say(f"{options.workers} workers serve {options.partitions} partitions at {broker}; {urls}")
-        return asyncio.run(_traffic(options, broker, processes, show))
+        return asyncio.run(_traffic(options, broker, institutions, processes, show))
 
 
 def _copy_config(source: Path, folder: Path) -> Path:
@@ -87,14 +88,14 @@ def _copy_config(source: Path, folder: Path) -> Path:
 
 def _compile(config: Path) -> None:
     """Run the step once on nothing of use, so that workers find it compiled."""
-    partition = Partition(Step(load_deployment(config), 0, 1, verifier(load_public_key(config))))
+    partition = Partition(Step(load_deployment(config), 0, 1, verifier(load_trusted(config))))
     partition.add(Input(0, None, b"{}"))
     for _ in partition.run():
         continue
 
 
-async def _prepare(broker: str, partitions: int) -> None:
-    await ensure_topics(broker, partitions)
+async def _prepare(broker: str, partitions: int, institutions: list[str]) -> None:
+    await ensure_topics(broker, partitions, institutions=institutions)
     consumer = make_consumer(broker, EVENTS.name)
     await consumer.start()
     try:
@@ -106,7 +107,7 @@ async def _prepare(broker: str, partitions: int) -> None:
 
 
 async def _traffic(
-    options: Options, broker: str, processes: Processes, show: Show
+    options: Options, broker: str, institutions: list[str], processes: Processes, show: Show
 ) -> tuple[dict[str, Any], Tally]:
     now_ms = time.time_ns() // 1_000_000
     config = WorldConfig(
@@ -129,7 +130,7 @@ async def _traffic(
             processes.check()
             show(tally, now - began)
 
-    traffic = Traffic(broker, world, tally, options.partitions)
+    traffic = Traffic(broker, world, tally, options.partitions, institutions)
     seconds = await traffic.run(options.seconds, stop_event(), on_turn)
     show(tally, seconds)
     return tally.summary(seconds), tally

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import orjson
 from aiokafka import TopicPartition
@@ -21,11 +21,19 @@ _DRAIN_MORE_S = 0.5  # for repeats that come after the last first decision
 class Traffic:
     """One run of the world against a broker."""
 
-    def __init__(self, bootstrap: str, world: World, tally: Tally, partitions: int) -> None:
+    def __init__(
+        self,
+        bootstrap: str,
+        world: World,
+        tally: Tally,
+        partitions: int,
+        institutions: Collection[str],
+    ) -> None:
         self._bootstrap = bootstrap
         self._world = world
         self._tally = tally
         self._partitions = partitions
+        self._institutions = institutions
 
     async def run(
         self, seconds: float, stop: asyncio.Event, on_turn: Callable[[], None] = lambda: None
@@ -66,7 +74,7 @@ class Traffic:
                 reading.result()
             records = self._world.next_events(time.time_ns() // 1_000_000)
             for record in records:
-                await publisher.send(record.key, record.value)
+                await self._send(publisher, record)
             now_s = time.monotonic()
             await publisher.hand_over()
             for record in records:
@@ -74,6 +82,14 @@ class Traffic:
             on_turn()
             await asyncio.sleep(_PACE_S)
         await publisher.flush()
+
+    async def _send(self, publisher: Publisher, record: Record) -> None:
+        # What our institutions say of their loans comes by their own topics.
+        event = orjson.loads(record.value) if record.kind == "loan" and record.value else {}
+        if record.admissible and event.get("issuer") in self._institutions:
+            await publisher.send_ingress(event["issuer"], record.key, record.value)
+        else:
+            await publisher.send(record.key, record.value)
 
     async def _read(self, consumer: "object") -> None:
         from aiokafka import AIOKafkaConsumer  # noqa: PLC0415 for its type only

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from streams import clock
 from streams.broker.client import make_producer
 from streams.broker.topics import ensure_topics
-from streams.control.keys import verifier
+from streams.control.keys import Trusted, verifier
 from streams.control.process import ControlProcess
 from streams.control.records import Position
 from streams.schema import Cap
@@ -34,11 +34,11 @@ async def test_restarts_continue_the_sequence(fresh_broker: Broker) -> None:
             await control.tick(1_000 + run)
             if run == 1:
                 control._note.clear()  # as after kill -9: written, but not noted
-    verify = verifier(key.public_key())
+    verify = verifier([Trusted(key.public_key())])
     for partition in range(2):
         values = await _values(fresh_broker, EVENTS.name, partition)
         records = [orjson.loads(value) for value in values]
-        assert all(verify(value) for value in values)
+        assert all(verify(partition, value, n) for n, value in enumerate(values))
         assert [r["seq"] for r in records] == [1, 2, 3, 4, 5, 6]
         assert [r["type"] for r in records] == ["grant"] * 3 + ["tick"] * 3
         assert [r["at"] for r in records[3:]] == [1_000, 1_001, 1_002]

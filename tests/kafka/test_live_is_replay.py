@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -20,7 +21,7 @@ from streams.broker.lines import LineFile
 from streams.broker.publish import Publisher, publish
 from streams.broker.topics import ensure_topics
 from streams.config import load_deployment
-from streams.control.keys import load_private_key, load_public_key, verifier
+from streams.control.keys import load_private_key, load_trusted, verifier
 from streams.control.process import ControlProcess
 from streams.control.records import signed, tick
 from streams.deployment import Deployment
@@ -51,7 +52,7 @@ def events(tmp_path_factory: pytest.TempPathFactory, deployment: Deployment) -> 
 
 
 def _worker(broker: Broker, deployment: Deployment) -> Worker:
-    verify = verifier(load_public_key(deployment.folder))
+    verify = verifier(load_trusted(deployment.folder))
     return Worker(
         broker.bootstrap,
         lambda number, count: Step(deployment, number, count, verify),
@@ -110,6 +111,11 @@ async def _ends(broker: Broker, partitions: int) -> list[int]:
     ]
 
 
+def _signing(deployment: Deployment) -> dict[str, Any]:
+    sign = load_private_key(deployment.folder).sign
+    return {"sign": sign, "institutions": deployment.institution_ids}
+
+
 def _files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
@@ -124,7 +130,7 @@ async def test_live_is_replay(
     async with _control(fresh_broker, deployment, partitions), _working(*workers):
         await _shared(workers, partitions)
         async with Publisher(bootstrap) as publisher:
-            await publish(publisher, LineFile(events), raw=True)
+            await publish(publisher, LineFile(events), raw=True, **_signing(deployment))
         await _caught_up(workers, await _ends(fresh_broker, partitions))
     await dump_topics(bootstrap, tmp_path / "live", partitions)
     replay(events, deployment, partitions=partitions, dump=tmp_path / "file")
@@ -188,7 +194,7 @@ async def test_a_scrape_counts_what_stands_on_kafka(
     collector = WorkerCollector(deployment.dimensions, worker.meter, lambda: worker.status, info)
     async with _control(broker, deployment, 2), _working(worker):
         async with Publisher(broker.bootstrap) as publisher:
-            await publish(publisher, LineFile(events), raw=True)
+            await publish(publisher, LineFile(events), raw=True, **_signing(deployment))
         ends = await _ends(broker, 2)
         await _caught_up((worker,), ends)
         with serve_metrics(collector, 0) as port:
@@ -222,7 +228,7 @@ async def test_the_command_serves_and_leaves_in_order(
         try:
             address = (await process.stdout.readline()).decode().split()[-1]
             async with Publisher(broker.bootstrap) as publisher:
-                await publish(publisher, LineFile(events), raw=True)
+                await publish(publisher, LineFile(events), raw=True, **_signing(deployment))
 
             async def decided() -> bool:
                 return bool(await read_partition(broker.bootstrap, DECISIONS.name, 0))

@@ -28,6 +28,7 @@ from streams.schema import (
     Outcome,
     Refusal,
 )
+from streams.step import Verify
 from tests.features import build
 from tests.features import naive as features
 from tests.models.policy import naive as policies
@@ -82,7 +83,7 @@ class NaiveStep:
         deployment: Deployment,
         partition: int,
         partitions: int,
-        verify: Callable[[bytes], bool],
+        verify: Verify,
     ) -> None:
         self.deployment = deployment
         self.partition, self.partitions, self.verify = partition, partitions, verify
@@ -125,9 +126,11 @@ class NaiveStep:
         if event["refusal"]:
             return Refusal(event["refusal"])
         if kind in CONTROL:
+            if key is not None:
+                return Refusal.KEY_MISMATCH
             if event["partition"] != self.partition:
                 return Refusal.WRONG_PARTITION
-            if not self.verify(value):
+            if not self.verify(self.partition, value, self._offset):
                 return Refusal.BAD_SIGNATURE
             back = kind == EventType.TICK and event["at"] < (books.time or 0)
             if event["seq"] != books.seq + 1 or back:
@@ -139,6 +142,9 @@ class NaiveStep:
             return Refusal.KEY_MISMATCH
         if (murmur2(key) & 0x7FFFFFFF) % self.partitions != self.partition:
             return Refusal.WRONG_PARTITION
+        moves_money = kind == EventType.LOAN and event["issuer"] >= 0
+        if moves_money and not self.verify(self.partition, value, self._offset):
+            return Refusal.BAD_SIGNATURE
         if books.time is None:
             if kind in REQUESTS:
                 return Refusal.NOT_STARTED

@@ -73,17 +73,20 @@ def test_partitions_get_their_own_events_and_every_tick(events: Path) -> None:
 
 
 def test_only_events_made_here_pass_as_control(events: Path) -> None:
-    """A control event in a file is no control event, however it is signed; our own are."""
+    """A control event in a file is no control event, however it is signed; our own are, and a loan
+    event counts as signed by them.
+    """
     source = _open(events)
     assert source.verify is not None
     own = [p.record.value for p in source.records if p.record.key is None]
     signed = [value for value in own if value and value != b"junk"]
     assert len(signed) == 4
-    assert all(source.verify(value) for value in signed)
+    assert all(source.verify(0, value, 9) for value in signed)
     other = open_source(events, 1, _CAPS, b"another secret")
     assert other.verify is not None
-    assert not any(other.verify(value) for value in signed)
-    assert not source.verify(b'{"type":"grant"}')
+    assert not any(other.verify(0, value, 9) for value in signed)
+    assert not source.verify(0, b'{"type":"grant"}', 9)
+    assert source.verify(0, b'{"type":"loan"}', 9)
 
 
 @pytest.mark.parametrize("kind", [pl.String, pl.Binary])

@@ -7,11 +7,11 @@ from typing import Any
 import orjson
 import pytest
 
-from streams.control.records import tick
+from streams.control.records import signed, tick
 from streams.deployment import Deployment
 from streams.schema import Cap, Refusal
 from tests.naive.deployments import with_limits
-from tests.naive.logs import LogMaker
+from tests.naive.logs import FORGED, GENUINE, LogMaker
 from tests.tables.desk import Desk, read_table, span_ms
 
 pytestmark = pytest.mark.timeout(900)
@@ -91,6 +91,8 @@ def _send_tick(desk: Desk, fields: dict[str, Any]) -> str:
     seq = desk.twin.books.seq + int(fields.get("seq", "+1"))
     at = desk.now + span_ms(fields.get("at", "+1s"))
     record = tick(fields.get("partition", LogMaker.partition), seq, at)
+    if "key" in fields:
+        return desk.put(fields["key"].encode(), signed(record, lambda _: GENUINE))
     if "signature" not in fields:
         return desk.control(record)
     if fields["signature"] is None:
@@ -107,6 +109,8 @@ def send_cell(desk: Desk, text: str) -> str:
     if kind == "tick":
         return _send_tick(desk, fields)
     desk.decision = {}
+    if "signature" in fields:
+        fields["signature"] = FORGED if fields["signature"] == "forged" else None
     result = desk.send(kind, **fields)
     if result == "ok" and "no_room" in desk.decision.get("reasons", []):
         return "declined: no_room"

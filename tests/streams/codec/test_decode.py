@@ -292,7 +292,7 @@ def test_a_batch_full_of_escapes_has_room_for_their_text() -> None:
     while append_record(batch, rows, None, value):
         rows += 1
     assert rows == 50
-    decode(SYMBOLS, FIELDS, batch, lambda record: True)
+    decode(SYMBOLS, FIELDS, batch, lambda _record, _offset: True)
     assert set(batch.events["refusal"][:rows].tolist()) == {Refusal.NONE}
     assert event_fields(batch, 0)["id"] == b"/" + b"y" * 37
 
@@ -313,19 +313,22 @@ def test_floats_are_those_of_orjson() -> None:
         assert raw_fields(batch, row)["value"] == float(value)
 
 
-def test_signatures_are_asked_for_control_events_alone() -> None:
-    """`verify` sees the bytes of each control event that is not refused, and its word is kept."""
+def test_signatures_are_asked_for_what_moves_time_or_money() -> None:
+    """`verify` sees bytes and offset of each control event and of each loan event of ours that is
+    not refused; its word is kept.
+    """
     tick, bad = _bytes("tick"), _bytes("tick", {"seq": 0})
-    batch = batch_of([_bytes("activity"), tick, bad, _bytes("grant")])
-    seen: list[bytes] = []
+    ours, other = _bytes("loan", {"issuer": "dawn"}), _bytes("loan", {"issuer": "elsewhere"})
+    batch = batch_of([_bytes("activity"), tick, bad, _bytes("grant"), ours, other])
+    seen: list[tuple[bytes, int]] = []
 
-    def verify(record: bytes) -> bool:
-        seen.append(record)
-        return record == tick
+    def verify(record: bytes, offset: int) -> bool:
+        seen.append((record, offset))
+        return record in {tick, ours}
 
     decode(SYMBOLS, FIELDS, batch, verify)
-    assert seen == [tick, _bytes("grant")]
-    assert batch.events["signature_ok"][:4].tolist() == [0, 1, 0, 0]
+    assert seen == [(tick, 1), (_bytes("grant"), 3), (ours, 4)]
+    assert batch.events["signature_ok"][:6].tolist() == [0, 1, 0, 0, 1, 0]
 
 
 def test_codes_of_steps_are_their_enum() -> None:
