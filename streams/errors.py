@@ -11,3 +11,14 @@ class DipperError(Exception):
 
 class BrokerError(DipperError):
     """A broker cannot be started or reached, or is not set up as dipper needs it."""
+
+
+class CorruptBatchError(DipperError):
+    """A record batch that cannot be what a producer wrote; nothing of it is used."""
+
+    def __init__(self, topic: str, partition: int, offset: int, why: str) -> None:
+        super().__init__(
+            f"{topic} partition {partition} holds a corrupt batch at offset {offset}: {why}; "
+            "compare the copies of this log on its brokers"
+        )
+        self.offset = offset

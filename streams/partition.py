@@ -15,7 +15,7 @@ from streams.topology import EVENTS, OUT_DEAD_LETTER
 
 Headers = tuple[tuple[str, bytes], ...]
 
-_REMEDIES = {
+REMEDIES = {
     Refusal.WRONG_PARTITION: b"partition by murmur2 of the key: librdkafka needs "
     b"partitioner=murmur2_random",
 }
@@ -83,6 +83,19 @@ class Partition:
         assert self.position <= offset
         self.position = self._next = offset
 
+    def decide(self, position: int) -> Iterator[Out]:
+        """Decide what a door has put into `step.batch`; yield the step's own output to be read.
+
+        Then all before the offset `position` is decided.
+        """
+        yield from self.step.run()
+        self.move(position)
+
+    def refuse(self, record: Input) -> Iterator[Output]:
+        """Refuse a record that no batch can take: it changes no state."""
+        if not self._muted:
+            yield dead_letter(record, self.step.partition, Refusal.TOO_LONG, -1)
+
     def add(self, record: Input) -> bool:
         """Take one record into the batch; False where `run` must come first."""
         if self._oversize is not None or len(self._taken) == self._rows_max:
@@ -110,8 +123,7 @@ class Partition:
             yield from _read(out, self.step.batch, self.step.partition)
         if self._oversize is not None:
             record, self._oversize = self._oversize, None
-            if not self._muted:
-                yield dead_letter(record, self.step.partition, Refusal.TOO_LONG, -1)
+            yield from self.refuse(record)
         self.position = self._next
 
 
@@ -129,7 +141,7 @@ def dead_letter(record: Input, partition: int, refusal: int, position: int) -> O
         ("partition", b"%d" % partition),
         ("offset", b"%d" % record.offset),
     ]
-    if remedy := _REMEDIES.get(Refusal(refusal)):
+    if remedy := REMEDIES.get(Refusal(refusal)):
         headers.append(("remedy", remedy))
     key, value = record.key, record.value
     if len(key or b"") + len(value or b"") > RECORD_BYTES_MAX:

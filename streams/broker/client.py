@@ -8,8 +8,10 @@ from contextlib import suppress
 from typing import Any, Literal
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.client import AIOKafkaClient
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import KafkaError
+from aiokafka.producer import sender
 
 from streams.broker.access import PREFIX, load_access, make_admin
 from streams.broker.embedded import CLUSTER_ID
@@ -22,6 +24,12 @@ _FETCH_WAIT_MS = 50
 _STOP_S_MAX = 5.0
 _FETCH_BYTES_MAX = 16 * 1024 * 1024
 _BATCH_BYTES_MAX = 256 * 1024
+_REQUEST_MS_MAX = 5_000
+_BETWEEN_TRANSACTIONS_S = 0.001
+_RETRY_MS = 5
+# The broker gives up a transaction of a producer that has gone; readers wait for it so long.
+_TRANSACTION_MS_MAX = 10_000
+_ABANDON_S_MAX = 1.0
 
 
 async def broker_kind(bootstrap: str) -> Kind:
@@ -39,6 +47,16 @@ async def broker_kind(bootstrap: str) -> Kind:
     finally:
         await admin.close()
     return "embedded" if cluster["cluster_id"] == CLUSTER_ID else "kafka"
+
+
+def make_client(bootstrap: str) -> AIOKafkaClient:
+    """Return aiokafka's connections and metadata without a consumer around them, not started."""
+    return AIOKafkaClient(
+        bootstrap_servers=bootstrap,
+        client_id="dipper-intake",
+        request_timeout_ms=_REQUEST_MS_MAX,
+        **load_access().client_settings(),
+    )
 
 
 def make_producer(bootstrap: str, kind: Kind, **overrides: Any) -> AIOKafkaProducer:
@@ -98,6 +116,38 @@ async def log_end(consumer: AIOKafkaConsumer, partition: TopicPartition) -> int:
     stable = consumer.last_stable_offset(partition)
     known = stable if stable is not None and stable >= 0 else consumer.highwater(partition)
     return max(reported, int(known))
+
+
+def make_transactional_producer(bootstrap: str, transactional_id: str) -> AIOKafkaProducer:
+    """Return a producer for transactions under this id, not started; starting it fences the last.
+
+    Between two transactions of one id aiokafka waits for the coordinator to finish the first: 20 ms
+    before a transaction's first partition, and `retry_backoff_ms` before its offsets. Both are cut
+    here, since they are most of the time from an event to its visible decision.
+    """
+    sender.BACKOFF_OVERRIDE = _BETWEEN_TRANSACTIONS_S
+    return make_producer(
+        bootstrap,
+        "kafka",
+        transactional_id=transactional_id,
+        transaction_timeout_ms=_TRANSACTION_MS_MAX,
+        request_timeout_ms=_REQUEST_MS_MAX,
+        retry_backoff_ms=_RETRY_MS,
+    )
+
+
+async def abandon_producer(producer: AIOKafkaProducer) -> None:
+    """Stop a producer without a word to the broker: what it had under way may or may not stand."""
+    # Its own stop waits for answers first; with its sender gone there is nothing to wait for.
+    with suppress(KafkaError, OSError, TimeoutError, asyncio.CancelledError):
+        await asyncio.wait_for(_stop_sender(producer), _ABANDON_S_MAX)
+    producer._sender = None  # noqa: SLF001 see above
+    await stop_client(producer)
+
+
+async def _stop_sender(producer: AIOKafkaProducer) -> None:
+    if producer._sender is not None:  # noqa: SLF001
+        await producer._sender.close()  # noqa: SLF001
 
 
 async def stop_client(client: AIOKafkaConsumer | AIOKafkaProducer) -> None:

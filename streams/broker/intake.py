@@ -1,64 +1,107 @@
-"""Stage 1, intake: records of one partition, as they stand on Kafka, in offset order.
+"""Stage 1, intake: record batches of one partition, fetched ahead, up to a limit.
 
-Compressed batches (gzip, snappy, lz4, zstd) are opened by the client.
+While answers wait to be decided up to that limit more are asked for, and then no more: a step or a
+commit that is slow pushes back as far as the broker.
 """
+
+import asyncio
+from collections import deque
+from contextlib import suppress
 
 from aiokafka import TopicPartition
 
-from streams.broker.client import log_end, make_consumer, stop_client
-from streams.partition import Input
+from streams.broker.batches import last_offset
+from streams.broker.fetch import Fetched, PartitionClient
+from streams.broker.health import Health
+from streams.errors import BrokerError
 from streams.topology import EVENTS
 
-_WAIT_MS = 100  # how long a read waits for news; also how soon a partition that is lost stops
+WAITING_BYTES_MAX = 4 * 1024 * 1024  # one more answer may be under way
+# While answers wait the broker is asked no more often than that: each asking costs both sides.
+_PAUSE_S = 0.002
 
 
 class Intake:
-    """Reads one partition of `dipper.events` by a client of its own.
+    """Reads one partition of `dipper.events` by a connection of its own.
 
     aiokafka asks a broker for all partitions of a client in one request at a time, so a partition
     with news would wait for those without.
     """
 
-    def __init__(self, bootstrap: str, partition: int) -> None:
+    def __init__(self, bootstrap: str, partition: int, health: Health) -> None:
         self.partition = TopicPartition(EVENTS.name, partition)
-        self._consumer = make_consumer(bootstrap)
+        self.client = PartitionClient(bootstrap, self.partition, health)
+        self.log_end = 0  # offset after the last record that could be read when last asked
+        self.waiting_bytes = 0
+        self._waiting: deque[Fetched] = deque()
+        self._arrived = asyncio.Event()
+        self._taken = asyncio.Event()
+        self._pump: asyncio.Task[None] | None = None
 
-    async def open(self) -> None:
-        """Connect."""
-        await self._consumer.start()
-        self._consumer.assign([self.partition])
+    async def stop(self) -> None:
+        """Ask for no more, and forget what waits."""
+        pump, self._pump = self._pump, None
+        if pump is not None:
+            pump.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                await pump
+        self._waiting.clear()
+        self.waiting_bytes = 0
 
     async def close(self) -> None:
-        """Disconnect."""
-        await stop_client(self._consumer)
+        """Stop and disconnect."""
+        await self.stop()
+        await self.client.close()
 
-    async def bounds(self) -> tuple[int, int]:
-        """Return the first offset of the log and the one after its last; then `seek` anew."""
-        begin = await self._consumer.beginning_offsets([self.partition])
-        return begin[self.partition], await log_end(self._consumer, self.partition)
+    async def start(self, offset: int) -> None:
+        """Ask for what stands from this offset on."""
+        await self.stop()
+        self._pump = asyncio.create_task(self._read_on(offset))
+        self._pump.add_done_callback(lambda _: self._arrived.set())
 
-    def seek(self, offset: int) -> None:
-        """Read from this offset on."""
-        self._consumer.seek(self.partition, offset)
+    async def wait(self, seconds: float, bytes_min: int = 1) -> None:
+        """Return when so many bytes wait, or after so many seconds.
 
-    async def position(self) -> int:
-        """Return the next offset that will be read; offsets without a record are passed over."""
-        return int(await self._consumer.position(self.partition))
-
-    @property
-    def end(self) -> int:
-        """The offset after the log's last record as of the last fetch, -1 before the first."""
-        known = self._consumer.highwater(self.partition)
-        return -1 if known is None else int(known)
-
-    async def read(self, rows_max: int) -> list[Input]:
-        """Return what is there at once, up to `rows_max` records, waiting a little for the
-        first.
+        Raises what reading failed with, once all that came before is taken.
         """
-        found = await self._consumer.getmany(
-            self.partition, timeout_ms=_WAIT_MS, max_records=rows_max
-        )
-        return [
-            Input(record.offset, record.key, record.value)
-            for record in found.get(self.partition, ())
-        ]
+        pump = self._pump
+        assert pump is not None, "start comes first"
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self.waiting_bytes < bytes_min and not pump.done():
+                    self._arrived.clear()
+                    await self._arrived.wait()
+        if pump.done() and not self._waiting:
+            pump.result()
+            raise BrokerError(
+                f"{self.partition.topic} partition {self.partition.partition}: the broker sends "
+                "no whole record batch; is one larger than its fetch limit?"
+            )
+
+    def take(self) -> list[Fetched]:
+        """Return all that waits."""
+        taken = list(self._waiting)
+        self._waiting.clear()
+        self.waiting_bytes = 0
+        self._taken.set()
+        return taken
+
+    async def _read_on(self, offset: int) -> None:
+        while True:
+            fetched = await self.client.fetch(offset)
+            self.log_end = fetched.log_end
+            if not fetched.data:
+                continue
+            self._waiting.append(fetched)
+            self.waiting_bytes += len(fetched.data)
+            self._arrived.set()
+            reached = last_offset(fetched.data, offset)
+            if reached == offset:
+                return  # nothing whole in it: whoever reads the batch says why
+            offset = reached
+            self._taken.clear()
+            if self.waiting_bytes >= WAITING_BYTES_MAX:
+                await self._taken.wait()
+            else:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._taken.wait(), _PAUSE_S)

@@ -1,9 +1,17 @@
 """`dipper live`: one worker."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+
+class Commit(StrEnum):
+    """What a commit guarantees."""
+
+    EXACTLY_ONCE = "exactly-once"
+    AT_LEAST_ONCE = "at-least-once"
 
 
 def register(app: typer.Typer) -> None:
@@ -20,6 +28,10 @@ def live(
     group: Annotated[
         str, typer.Option(help="Consumer group; workers of one group share the partitions.")
     ] = "dipper",
+    commit: Annotated[
+        Commit | None,
+        typer.Option(help="Default: exactly once on Apache Kafka, at least once on the embedded."),
+    ] = None,
     metrics_port: Annotated[
         int, typer.Option(min=-1, max=65535, help="Port for /metrics; 0 any free one, -1 none.")
     ] = -1,
@@ -32,10 +44,13 @@ def live(
     """
     import asyncio
 
-    asyncio.run(_live(broker, config, group, metrics_port, metrics_host))
+    guarantee = commit.value if commit else None
+    asyncio.run(_live(broker, config, group, guarantee, metrics_port, metrics_host))
 
 
-async def _live(broker: str, config: Path, group: str, port: int, host: str) -> None:
+async def _live(
+    broker: str, config: Path, group: str, guarantee: str | None, port: int, host: str
+) -> None:
     import logging
     from contextlib import ExitStack
     from importlib.metadata import version
@@ -55,8 +70,8 @@ async def _live(broker: str, config: Path, group: str, port: int, host: str) -> 
     worker = Worker(
         broker,
         lambda number, count: Step(deployment, number, count, verify),
-        batch_rows=deployment.limits.batch_rows,
         group=group,
+        guarantee=guarantee,
     )
     with ExitStack() as stack:
         if port >= 0:

@@ -5,13 +5,13 @@ import sys
 
 from streams.live import Worker
 from streams.signals import stop_event
-from tests.streams.running_step import SIZE, RunningStep
+from tests.streams.running_step import RunningStep
 
 
 async def _main(bootstrap: str) -> None:
     stop = stop_event()
     print("started", flush=True)
-    await Worker(bootstrap, RunningStep, batch_rows=SIZE.batch_rows).run(stop)
+    await Worker(bootstrap, RunningStep).run(stop)
 
 
 if __name__ == "__main__":

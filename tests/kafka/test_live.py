@@ -18,7 +18,7 @@ from streams.live import GROUP, Worker
 from streams.topology import DEAD_LETTERS, DECISIONS, EVENTS
 from tests.conftest import Broker
 from tests.kafka.logs import read_partition, read_topic, until
-from tests.streams.running_step import SIZE, RunningStep
+from tests.streams.running_step import RunningStep
 from tests.tidy.source import ROOT
 
 _PARTITIONS = 4
@@ -75,7 +75,7 @@ async def _decided(broker: Broker, at_least: int) -> list[list[bytes | None]]:
 
 @asynccontextmanager
 async def _working(broker: Broker) -> AsyncIterator[Worker]:
-    worker = Worker(broker.bootstrap, RunningStep, batch_rows=SIZE.batch_rows)
+    worker = Worker(broker.bootstrap, RunningStep)
     stop = asyncio.Event()
     running = asyncio.create_task(worker.run(stop))
     try:

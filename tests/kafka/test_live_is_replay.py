@@ -56,7 +56,6 @@ def _worker(broker: Broker, deployment: Deployment) -> Worker:
     return Worker(
         broker.bootstrap,
         lambda number, count: Step(deployment, number, count, verify),
-        batch_rows=200,
     )
 
 

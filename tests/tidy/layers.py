@@ -39,7 +39,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "streams.frames",
         "streams.sources",
     ),
-    ("streams.recover", "streams.live", "streams.replay", "streams.explain"),
+    ("streams.recover", "streams.serving", "streams.live", "streams.replay", "streams.explain"),
     (
         "models.train",
         "streams.control",

@@ -1,0 +1,168 @@
+"""Record batches of one partition as the broker sends them: a fetch without a consumer.
+
+aiokafka's consumer makes an object of every record before we see it. Here its client, which knows
+connections, metadata and versions of requests, sends the same fetch request, and the bytes stay
+bytes. No part of aiokafka is changed by it: other users in the process keep what they have. What is
+used of it beyond its public names is held by `tests/streams/broker/test_contract.py`.
+"""
+
+import asyncio
+from typing import Any, NamedTuple
+
+from aiokafka import TopicPartition
+from aiokafka.client import AIOKafkaClient, CoordinationType
+from aiokafka.errors import (
+    CorruptRecordException,
+    GroupAuthorizationFailedError,
+    KafkaError,
+    NoError,
+    OffsetOutOfRangeError,
+    TopicAuthorizationFailedError,
+    for_code,
+)
+from aiokafka.protocol.commit import OffsetFetchRequest
+from aiokafka.protocol.fetch import FetchRequest
+from aiokafka.protocol.offset import OffsetRequest
+
+from streams.broker.client import make_client
+from streams.broker.health import Health
+from streams.errors import BrokerError, CorruptBatchError
+
+FETCH_BYTES_MAX = 2 * 1024 * 1024  # of one answer; a single larger batch comes all the same
+_WAIT_MS = 100
+_RETRY_S = 0.1
+_READ_COMMITTED = 1
+_EARLIEST, _LATEST = -2, -1
+_FOR_GOOD = (TopicAuthorizationFailedError, GroupAuthorizationFailedError)
+
+
+class Fetched(NamedTuple):
+    """One answer: whole record batches and perhaps a part of one more.
+
+    `aborted` are producer id and first offset of transactions whose records must not be read;
+    `log_end` is the offset after the last record that may be read now.
+    """
+
+    offset: int
+    data: bytes
+    aborted: tuple[tuple[int, int], ...]
+    log_end: int
+
+
+class PartitionClient:
+    """Asks one partition's leader by a connection of its own, patiently: without an answer it asks
+    again until there is one, and tells `health`.
+    """
+
+    def __init__(self, bootstrap: str, partition: TopicPartition, health: Health) -> None:
+        self.partition = partition
+        self._bootstrap = bootstrap
+        self._health = health
+        self._client: AIOKafkaClient | None = None
+
+    async def close(self) -> None:
+        """Disconnect."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+
+    async def fetch(self, offset: int) -> Fetched:
+        """Return what stands from `offset` on, waiting up to 0.1 s for the first byte.
+
+        `BrokerError` where the log does not hold the offset or may not be read.
+        """
+        where = (self.partition.partition, offset, FETCH_BYTES_MAX)
+        request = FetchRequest(
+            _WAIT_MS, 1, FETCH_BYTES_MAX, _READ_COMMITTED, [(self.partition.topic, [where])]
+        )
+        _, _, highwater, stable, *more = await self._ask(request, offset)
+        # From version 11 on a replica to be preferred stands between the two.
+        aborted = more[-3] if len(more) > 3 else more[-2]
+        end = stable if stable >= 0 else highwater
+        return Fetched(offset, more[-1] or b"", tuple(aborted or ()), int(end))
+
+    async def bounds(self) -> tuple[int, int]:
+        """Return the first offset of the log and the one after its last readable record.
+
+        The embedded broker answers the second with the offset after the *first* record of the last
+        batch, so the truth is taken from what comes with a fetch.
+        """
+        begin = await self._offset(_EARLIEST)
+        end = await self._offset(_LATEST)
+        if end == 0:
+            return begin, end
+        return begin, max(end, (await self.fetch(max(begin, end - 1))).log_end)
+
+    async def committed(self, group: str) -> int:
+        """Return the offset that the group has committed; -1 where none."""
+        tp = self.partition
+        request = OffsetFetchRequest(group, [(tp.topic, [tp.partition])])
+        while True:
+            try:
+                client = await self._connect()
+                node = await client.coordinator_lookup(CoordinationType.GROUP, group)
+                answer = await client.send(node, request)
+                (_, ((_, offset, _, code),)) = answer.topics[0]
+                self._raise(for_code(code))
+                self._health.seen()
+                return int(offset)
+            except (KafkaError, OSError, TimeoutError) as error:
+                await self._patience(error)
+
+    async def _offset(self, which: int) -> int:
+        tp = self.partition
+        request = OffsetRequest(-1, _READ_COMMITTED, [(tp.topic, [(tp.partition, which)])])
+        _, _, _, offset = await self._ask(request, which)
+        return int(offset)
+
+    async def _ask(self, request: FetchRequest | OffsetRequest, offset: int) -> tuple[Any, ...]:
+        """Return the partition's part of the leader's answer."""
+        while True:
+            try:
+                client = await self._connect()
+                leader = client.cluster.leader_for_partition(self.partition)
+                if leader is None or leader == -1:
+                    await client.force_metadata_update()
+                    await asyncio.sleep(_RETRY_S)
+                    continue
+                answer = await client.send(leader, request)
+                (_, (part,)) = answer.topics[0]
+                error = for_code(part[1])
+                if error is OffsetOutOfRangeError:
+                    raise BrokerError(
+                        f"{self.partition.topic} partition {self.partition.partition} does not "
+                        f"hold offset {offset}; keep the log whole (retention.ms=-1)"
+                    )
+                if error is CorruptRecordException:
+                    topic, partition = self.partition
+                    raise CorruptBatchError(topic, partition, offset, "so says the broker itself")
+                self._raise(error)
+                self._health.seen()
+                return tuple(part)
+            except (KafkaError, OSError, TimeoutError) as error:
+                await self._patience(error)
+
+    def _raise(self, error: type[KafkaError]) -> None:
+        if error is not NoError:
+            raise error(str(self.partition))
+
+    async def _patience(self, error: Exception) -> None:
+        if isinstance(error, _FOR_GOOD):
+            raise BrokerError(f"{self._bootstrap} refuses: {error!r}") from error
+        if not getattr(error, "invalid_metadata", False):
+            self._health.missed(repr(error))
+        await asyncio.sleep(_RETRY_S)
+        if self._client is not None:
+            self._client.force_metadata_update()
+
+    async def _connect(self) -> AIOKafkaClient:
+        if self._client is None:
+            client = make_client(self._bootstrap)
+            try:
+                await client.bootstrap()
+                await client.set_topics([self.partition.topic])
+            except BaseException:
+                await client.close()
+                raise
+            self._client = client
+        return self._client
