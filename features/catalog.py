@@ -10,7 +10,7 @@ hash, a row of evidence by position. Every attribute is a column by being declar
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -249,7 +249,12 @@ FEATURES = (
 
 @dataclass(frozen=True)
 class Catalog:
-    """All features of a deployment; `columns` and `definition_hashes` by name, in column order."""
+    """The columns of a deployment; `columns` and `definition_hashes` by name, in column order.
+
+    `kinds`, `attributes`, `signals` and `window_ms_max` (the longest window: older events may leave
+    the state) are those of all declared rows, also where `features` were narrowed: what the state
+    keeps does not depend on who reads it.
+    """
 
     kinds: tuple[str, ...]
     attributes: tuple[Attribute, ...]
@@ -257,13 +262,9 @@ class Catalog:
     features: tuple[Feature, ...]
     columns: Mapping[str, int]
     definition_hashes: Mapping[str, str]
+    window_ms_max: int
     sha256: str
     tables: CatalogTables
-
-    @property
-    def window_ms_max(self) -> int:
-        """Return the longest window: older events may leave the state."""
-        return max((feature.window_ms for feature in self.features), default=0)
 
 
 def load_catalog(path: Path | None) -> Catalog:
@@ -310,6 +311,44 @@ def make_catalog(
     for feature in features:
         _check_feature(feature, kinds, set(by_name), set(by_column), set(hashes), where)
         hashes[feature.name] = definition_hash(feature, by_name, by_column, hashes)
+    return _compile(
+        kinds,
+        attributes,
+        signals,
+        features,
+        hashes,
+        max((feature.window_ms for feature in features), default=0),
+    )
+
+
+def narrow(catalog: Catalog, names: Iterable[str]) -> Catalog:
+    """Return `catalog` with the columns `names` alone and those that their ratios divide, in order.
+
+    Every name is one of `catalog.columns`. A column's value and definition hash stay the same.
+    """
+    wanted = set(names)
+    assert wanted <= catalog.columns.keys()
+    for feature in reversed(catalog.features):  # a ratio divides earlier columns
+        if feature.name in wanted and feature.source == "ratio":
+            wanted |= {feature.numerator, feature.denominator}
+    return _compile(
+        catalog.kinds,
+        catalog.attributes,
+        catalog.signals,
+        tuple(feature for feature in catalog.features if feature.name in wanted),
+        {name: hex for name, hex in catalog.definition_hashes.items() if name in wanted},
+        catalog.window_ms_max,
+    )
+
+
+def _compile(
+    kinds: tuple[str, ...],
+    attributes: tuple[Attribute, ...],
+    signals: tuple[Signal, ...],
+    features: tuple[Feature, ...],
+    hashes: Mapping[str, str],
+    window_ms_max: int,
+) -> Catalog:
     whole = [
         list(kinds),
         [a.name for a in attributes],
@@ -323,6 +362,7 @@ def make_catalog(
         features=features,
         columns={feature.name: column for column, feature in enumerate(features)},
         definition_hashes=hashes,
+        window_ms_max=window_ms_max,
         sha256=hashlib.sha256(orjson.dumps(whole)).hexdigest(),
         tables=make_tables(features, kinds, attributes, signals),
     )

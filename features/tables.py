@@ -78,29 +78,29 @@ READING = np.dtype([("cell", "i4"), ("aggregate", "i4")], align=True)
 COLUMN = np.dtype(
     [("fact", "i4"), ("numerator", "i4"), ("denominator", "i4"), ("missing", "f8")], align=True
 )
-# One set of kinds with its cells, narrow to wide; `distinct` is its number in the set of
-# counterparties.
-GROUP = np.dtype([("squares", "i4"), ("distinct", "i4")], align=True)
+# Where an event of one kind and age is counted; `distinct` is its group's number in the set of
+# counterparties, -1 where nobody asks for those.
+TAKE = np.dtype([("cell", "i4"), ("distinct", "i4")], align=True)
+
+WINDOWS_A_STEP = 8
+"""Windows are compared with so many at a time: the table is filled up with windows without end."""
 
 
 class CatalogTables(NamedTuple):
     """What `derive` walks; G groups (sets of kinds), W windows, C cells (group and window)."""
 
     columns: Array  # COLUMN[columns]
-    windows: Array  # int64[W], milliseconds, narrow to wide; the last bounds the walk
+    windows: Array  # int64[...], W in milliseconds, narrow to wide, then windows without end
+    widest: Array  # int64[2]: the longest window, which bounds the walk, and W
     kind_mask: Array  # uint64[1], one bit for each kind that any group takes
-    kind_start: (
-        Array  # int32[KINDS_MAX + 1]: groups of kind k are kind_groups[start[k] : start[k + 1]]
-    )
-    kind_groups: Array  # int32[...]
-    groups: Array  # GROUP[G]
-    group_cell: (
-        Array  # int32[G, W]: the group's narrowest cell that holds an event of that window, -1
-    )
+    take_start: Array  # int32[KINDS_MAX * W + 1]: first of `takes` of kind k in window w, k * W + w
+    takes: Array  # TAKE[...]: of each group of the kind the narrowest cell that holds the event
     wider: Array  # int32[C]: the group's next wider cell, -1
     readings: Array  # READING[...]
-    attributes: Array  # int32[1]: how many attributes the catalog declares
-    signal_ttl_ms: Array  # int64[signals]
+    attributes: Array  # int32[...]: places of the attributes that a column takes
+    signals: Array  # int32[...]: places of the signals that a column takes
+    signal_ttl_ms: Array  # int64[...], of those
+    sources: Array  # int32[2]: 1 where a column takes a fact of loans, of lines
 
 
 class FeatureScratch(NamedTuple):
@@ -123,14 +123,21 @@ def make_tables(
     attributes: tuple[Attribute, ...],
     signals: tuple[Signal, ...],
 ) -> CatalogTables:
-    """Compile a catalog that has been validated."""
+    """Compile the columns `features` of a catalog that has been validated.
+
+    `attributes` and `signals` are all that the catalog declares, since their places are those of
+    the applicant's row; what no column takes costs nothing.
+    """
     plan = _plan_windows(features)
     columns = np.zeros(len(features), COLUMN)
     position = {feature.name: column for column, feature in enumerate(features)}
-    attribute_fact = {a.name: CATALOG_0 + k for k, a in enumerate(attributes)}
-    signals_0 = CATALOG_0 + len(attributes)
-    signal_fact = {s.column: signals_0 + 2 * k for k, s in enumerate(signals)}
-    windows_0 = signals_0 + 2 * len(signals)
+    taken = {(feature.source, feature.of) for feature in features}
+    attributes_taken = [k for k, a in enumerate(attributes) if ("attribute", a.name) in taken]
+    signals_taken = [k for k, s in enumerate(signals) if ("signal", s.column) in taken]
+    attribute_fact = {attributes[a].name: CATALOG_0 + k for k, a in enumerate(attributes_taken)}
+    signals_0 = CATALOG_0 + len(attributes_taken)
+    signal_fact = {signals[s].column: signals_0 + 2 * k for k, s in enumerate(signals_taken)}
+    windows_0 = signals_0 + 2 * len(signals_taken)
     readings: list[tuple[int, int]] = []
     for column, feature in enumerate(features):
         fact, numerator, denominator = -1, -1, -1
@@ -147,28 +154,29 @@ def make_tables(
         else:
             fact = _STARTS[feature.source] + FACTS[feature.source].index(feature.aggregate)
         columns[column] = (fact, numerator, denominator, feature.missing)
-    kind_start, kind_groups = _groups_by_kind(plan.groups, kinds)
-    mask = sum(1 << k for k in range(len(kinds)) if kind_start[k] < kind_start[k + 1])
+    take_start, takes = _takes(plan, kinds, features)
+    any_taken = [any(group & {kind, ANY_KIND} for group in plan.groups) for kind in kinds]
+    endless = [_ENDLESS_MS] * (-len(plan.windows) % WINDOWS_A_STEP)
     return CatalogTables(
         columns=columns,
-        windows=np.array(plan.windows or [0], np.int64),
-        kind_mask=np.array([mask], np.uint64),
-        kind_start=kind_start,
-        kind_groups=kind_groups,
-        groups=_group_rows(plan.groups, features),
-        group_cell=_narrowest(plan),
+        windows=np.array(plan.windows + endless, np.int64),
+        widest=np.array([max(plan.windows, default=0), len(plan.windows)], np.int64),
+        kind_mask=np.array([sum(1 << k for k, is_ in enumerate(any_taken) if is_)], np.uint64),
+        take_start=take_start,
+        takes=takes,
         wider=_wider(plan),
         readings=np.array(readings, READING),
-        attributes=np.array([len(attributes)], np.int32),
-        signal_ttl_ms=np.array([signal.ttl_ms for signal in signals], np.int64),
+        attributes=np.array(attributes_taken, np.int32),
+        signals=np.array(signals_taken, np.int32),
+        signal_ttl_ms=np.array([signals[k].ttl_ms for k in signals_taken], np.int64),
+        sources=np.array([(source, "") in taken for source in ("loans", "lines")], np.int32),
     )
 
 
 def make_scratch(tables: CatalogTables) -> FeatureScratch:
     """Take the working memory of `derive` for one catalog, once, at start."""
-    signals, attributes = len(tables.signal_ttl_ms), int(tables.attributes[0])
-    facts = CATALOG_0 + attributes + 2 * signals + len(tables.readings)
-    distinct = int(np.count_nonzero(tables.groups["distinct"] >= 0))
+    facts = CATALOG_0 + len(tables.attributes) + 2 * len(tables.signals) + len(tables.readings)
+    distinct = 1 + int(tables.takes["distinct"].max(initial=-1))
     return FeatureScratch(
         np.full(facts, np.nan),
         np.zeros(LOAN_SUMS, np.int64),
@@ -179,6 +187,7 @@ def make_scratch(tables: CatalogTables) -> FeatureScratch:
 
 
 Group = frozenset[str]
+_ENDLESS_MS = 2**63 - 1
 
 
 class _Plan(NamedTuple):
@@ -201,32 +210,23 @@ def _plan_windows(features: tuple[Feature, ...]) -> _Plan:
     return _Plan(groups, sorted({window for _, window in pairs}), cells)
 
 
-def _groups_by_kind(groups: list[Group], kinds: tuple[str, ...]) -> tuple[Array, Array]:
-    start, flat = np.zeros(KINDS_MAX + 1, np.int32), []
+def _takes(
+    plan: _Plan, kinds: tuple[str, ...], features: tuple[Feature, ...]
+) -> tuple[Array, Array]:
+    """Return where a kind is counted in a window: starts, and TAKE rows by kind, then window."""
+    asked = {_group(feature) for feature in features if feature.aggregate == "distinct"}
+    counted = [group for group in plan.groups if group in asked]
+    start, rows = [0], []
     for code in range(KINDS_MAX):
-        if code < len(kinds):
-            flat += [g for g, group in enumerate(groups) if group & {kinds[code], ANY_KIND}]
-        start[code + 1] = len(flat)
-    return start, np.array(flat, np.int32)
-
-
-def _group_rows(groups: list[Group], features: tuple[Feature, ...]) -> Array:
-    rows = np.zeros(len(groups), GROUP)
-    distinct = 0
-    for g, group in enumerate(groups):
-        taken = {f.aggregate for f in features if f.source == "window" and _group(f) == group}
-        rows[g] = ("std" in taken, distinct if "distinct" in taken else -1)
-        distinct += "distinct" in taken
-    return rows
-
-
-def _narrowest(plan: _Plan) -> Array:
-    table = np.full((len(plan.groups), max(len(plan.windows), 1)), -1, np.int32)
-    for g, group in enumerate(plan.groups):
-        for w in reversed(range(len(plan.windows))):
-            wider = table[g, w + 1] if w + 1 < len(plan.windows) else -1
-            table[g, w] = plan.cells.get((group, plan.windows[w]), wider)
-    return table
+        kind = {kinds[code], ANY_KIND} if code < len(kinds) else set()
+        for place in range(len(plan.windows)):
+            for group in plan.groups:
+                holding = [w for w in plan.windows[place:] if (group, w) in plan.cells]
+                if group & kind and holding:
+                    distinct = counted.index(group) if group in asked else -1
+                    rows.append((plan.cells[group, holding[0]], distinct))
+            start.append(len(rows))
+    return np.array(start, np.int32), np.array(rows, TAKE)
 
 
 def _wider(plan: _Plan) -> Array:

@@ -52,8 +52,10 @@ def derive(
     facts[APPLICANT_0] = person["open_offers"]
     facts[APPLICANT_0 + 1] = person["reserved_cents"]
     facts[APPLICANT_0 + 2] = person["truncated"]
-    loan_facts(state.loans, state.dues, person["first_loan"], as_of, scratch.loan_sums, facts)
-    line_facts(state.lines, person["first_line"], line, as_of, facts)
+    if catalog.sources[0]:
+        loan_facts(state.loans, state.dues, person["first_loan"], as_of, scratch.loan_sums, facts)
+    if catalog.sources[1]:
+        line_facts(state.lines, person["first_line"], line, as_of, facts)
     windows_0 = _catalog_facts(state.applicants, applicant, as_of, catalog, facts)
     walk(
         state.pages, state.entries, person["first_page"], person["events"], as_of, catalog, scratch
@@ -82,14 +84,15 @@ def _catalog_facts(
     A signal counts from the moment after its own time until it is older than its time to live.
     """
     fact = CATALOG_0
-    for k in range(catalog.attributes[0]):
-        facts[fact] = applicants[applicant]["attributes"][k]
+    for k in range(catalog.attributes.shape[0]):
+        facts[fact] = applicants[applicant]["attributes"][catalog.attributes[k]]
         fact += 1
-    for k in range(catalog.signal_ttl_ms.shape[0]):
-        at = applicants[applicant]["signal_at"][k]
+    for k in range(catalog.signals.shape[0]):
+        signal = catalog.signals[k]
+        at = applicants[applicant]["signal_at"][signal]
         facts[fact], facts[fact + 1] = _NAN, _NAN
         if 0 < at < as_of and as_of - at <= catalog.signal_ttl_ms[k]:
-            facts[fact] = applicants[applicant]["signal_value"][k]
+            facts[fact] = applicants[applicant]["signal_value"][signal]
             facts[fact + 1] = float(as_of - at) / DAY_MS
         fact += 2
     return fact

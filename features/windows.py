@@ -35,6 +35,7 @@ from features.tables import (
     SEEN_GENERATION,
     SEEN_SLOTS,
     SUM,
+    WINDOWS_A_STEP,
     CatalogTables,
     FeatureScratch,
 )
@@ -44,9 +45,10 @@ from streams.limits import DAY_MS
 
 _NAN = math.nan
 _INT64_MAX = 2**63 - 1
+_WINDOWS_A_STEP = WINDOWS_A_STEP
 _KIND_BITS = np.uint64(8)  # of an entry's tag; the rest is its counterparty
 _KIND_MASK = np.uint64(0xFF)
-_SEEN_SLOTS_MIN = 64
+_SEEN_SLOTS_MIN = 256  # of few counterparties hardly two meet, and all stay in the first cache
 _LIMB_BITS = 24
 _LIMB = (1 << _LIMB_BITS) - 1
 _HALF_LIMB = 1 << (_LIMB_BITS - 1)
@@ -70,15 +72,18 @@ def walk(
     in milliseconds. Pages outside the longest window, or without a kind that a feature takes, are
     skipped.
     """
-    cells = scratch.cells
+    # Arrays by themselves: a bundle of them handed on for each event costs more than the event.
+    cells, seen = scratch.cells, scratch.seen
+    windows, takes, take_start = catalog.windows, catalog.takes, catalog.take_start
     _clear(cells)
     scratch.generation[0] += 1
+    generation = scratch.generation[0]
     seen_mask = _SEEN_SLOTS_MIN
     while seen_mask < 2 * events:
         seen_mask *= 2
     assert seen_mask <= SEEN_SLOTS
     seen_mask -= 1
-    widest = catalog.windows[catalog.windows.shape[0] - 1]
+    widest, kind_mask, count_windows = catalog.widest[0], catalog.kind_mask[0], catalog.widest[1]
     walked = 0
     page = first_page
     while page >= 0:
@@ -88,20 +93,25 @@ def walk(
         if (
             pages[page]["min_at"] < as_of
             and pages[page]["max_at"] >= as_of - widest
-            and pages[page]["kinds"] & catalog.kind_mask[0] != 0
+            and pages[page]["kinds"] & kind_mask != 0
         ):
             for k in range(count):
                 age_ms = as_of - entries[page, k]["at"]
-                if 0 < age_ms <= widest:
-                    _take(
-                        entries[page, k]["amount_cents"],
-                        entries[page, k]["tag"],
-                        as_of,
-                        age_ms,
-                        seen_mask,
-                        catalog,
-                        scratch,
-                    )
+                tag = entries[page, k]["tag"]
+                window = np.int64(0)
+                for eight in range(0, windows.shape[0], _WINDOWS_A_STEP):
+                    for w in range(_WINDOWS_A_STEP):  # no early way out: it would be mispredicted
+                        window += age_ms > windows[eight + w]
+                if age_ms <= 0 or window == count_windows:
+                    continue
+                place = np.int64(tag & _KIND_MASK) * count_windows + window
+                for i in range(take_start[place], take_start[place + 1]):
+                    cell = takes[i]["cell"]
+                    _count(cells, cell, entries[page, k]["amount_cents"], as_of - age_ms)
+                    distinct = takes[i]["distinct"]
+                    if distinct >= 0:
+                        counterparty = np.int64(tag >> _KIND_BITS)
+                        _see(counterparty, distinct, cell, seen_mask, generation, seen, cells)
         page = pages[page]["next"]
     _merge(catalog.wider, cells)
 
@@ -119,56 +129,38 @@ def _clear(cells: Array) -> None:
 
 
 @kernel
-def _take(
-    amount: int,
-    tag: int,
-    as_of: int,
-    age_ms: int,
-    seen_mask: int,
-    catalog: CatalogTables,
-    scratch: FeatureScratch,
-) -> None:
-    """Count one event, `age_ms` old, in the narrowest cell of each group that takes its kind."""
-    cells = scratch.cells
-    counterparty = np.int64(tag >> _KIND_BITS)
-    kind = np.int64(tag & _KIND_MASK)
-    window = 0
-    for w in range(catalog.windows.shape[0]):  # no early way out: it would be mispredicted
-        window += age_ms > catalog.windows[w]
-    for i in range(catalog.kind_start[kind], catalog.kind_start[kind + 1]):
-        group = catalog.kind_groups[i]
-        cell = catalog.group_cell[group, window]
-        if cell < 0:
-            continue
-        at = as_of - age_ms
-        cells[cell, CELL_COUNT] += 1
-        cells[cell, CELL_SUM] += amount
-        cells[cell, CELL_MIN] = min(cells[cell, CELL_MIN], amount)
-        cells[cell, CELL_MAX] = max(cells[cell, CELL_MAX], amount)
-        cells[cell, CELL_FIRST_AT] = min(cells[cell, CELL_FIRST_AT], at)
-        cells[cell, CELL_LAST_AT] = max(cells[cell, CELL_LAST_AT], at)
-        if catalog.groups[group]["squares"]:
-            high = (amount + _HALF_LIMB) >> _LIMB_BITS
-            low = amount - (high << _LIMB_BITS)
-            cells[cell, CELL_HIGH_HIGH] += high * high
-            cells[cell, CELL_HIGH_LOW] += high * low
-            cells[cell, CELL_LOW_LOW] += low * low
-        distinct = catalog.groups[group]["distinct"]
-        if distinct >= 0 and counterparty != 0:
-            _see(counterparty, distinct, cell, seen_mask, scratch)
+def _count(cells: Array, cell: int, amount: int, at: int) -> None:
+    """Count one event in one cell."""
+    high = (amount + _HALF_LIMB) >> _LIMB_BITS
+    low = amount - (high << _LIMB_BITS)
+    cells[cell, CELL_COUNT] += 1
+    cells[cell, CELL_SUM] += amount
+    cells[cell, CELL_MIN] = min(cells[cell, CELL_MIN], amount)
+    cells[cell, CELL_MAX] = max(cells[cell, CELL_MAX], amount)
+    cells[cell, CELL_FIRST_AT] = min(cells[cell, CELL_FIRST_AT], at)
+    cells[cell, CELL_LAST_AT] = max(cells[cell, CELL_LAST_AT], at)
+    cells[cell, CELL_HIGH_HIGH] += high * high
+    cells[cell, CELL_HIGH_LOW] += high * low
+    cells[cell, CELL_LOW_LOW] += low * low
 
 
 @kernel
 def _see(
-    counterparty: np.int64, distinct: int, cell: int, seen_mask: int, scratch: FeatureScratch
+    counterparty: int,
+    distinct: int,
+    cell: int,
+    seen_mask: int,
+    generation: int,
+    seen: Array,
+    cells: Array,
 ) -> None:
-    """Count a counterparty once for each group, in the narrowest cell that it was seen in.
+    """Count a counterparty (0: none) once for each group, in the narrowest cell it was seen in.
 
     Open addressing over the first `seen_mask + 1` slots, never more than half full; slots of an
     older generation are empty. The counterparty is a keyed hash already, so its low bits spread it.
     """
-    generation = scratch.generation[0]
-    seen = scratch.seen
+    if counterparty == 0:
+        return
     slot = counterparty & seen_mask
     while seen[slot, SEEN_GENERATION] == generation:
         if seen[slot, SEEN_COUNTERPARTY] == counterparty:
@@ -183,8 +175,8 @@ def _see(
     if before >= 0 and before <= cell:
         return
     if before >= 0:
-        scratch.cells[before, CELL_DISTINCT] -= 1
-    scratch.cells[cell, CELL_DISTINCT] += 1
+        cells[before, CELL_DISTINCT] -= 1
+    cells[cell, CELL_DISTINCT] += 1
     seen[slot, SEEN_CELL + distinct] = cell
 
 

@@ -48,7 +48,7 @@ def score_rows(
 
     `rows` is (rows, catalog columns). For training and notebooks: it takes memory for the result.
     """
-    count, scratch = len(models.models), make_scratch()
+    count, scratch = len(models.models), make_scratch(models)
     raw, pd_ppm = np.zeros((count, len(rows))), np.zeros((count, len(rows)), np.int64)
     vectors = np.zeros((rows.shape[1], BLOCK))
     block_raw, block_pd = np.zeros((count, BLOCK)), np.zeros((count, BLOCK), np.int64)

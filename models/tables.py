@@ -6,6 +6,7 @@ model, one or a hundred, and the kernel is compiled once. Offsets are absolute; 
 them.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +21,10 @@ KIND_SCORECARD = 1
 PATH_MASK = 0
 PATH_WALK = 1
 MASK_LEAVES_MAX = 64
+WORD_LEAVES = 32
+"""Leaves of a tree that one word of live leaves holds: 8 rows' words fill a vector register."""
+TESTS_A_PASS = 4
+"""Tests of a word come in multiples of this many, see `trees.drop_leaves`."""
 
 SPLIT_NAN_RIGHT = 0
 SPLIT_NAN_LEFT = 1
@@ -40,6 +45,10 @@ MODEL_DTYPE = np.dtype(
         ("card_stop", np.int32),
         ("step_start", np.int32),  # calibration steps, at least one
         ("step_stop", np.int32),
+        ("scale_start", np.int32),
+        ("scale_stop", np.int32),
+        ("view_start", np.int32),
+        ("view_stop", np.int32),
     ],
     align=True,
 )
@@ -48,13 +57,39 @@ TREE_DTYPE = np.dtype(
         ("path", np.int32),  # how the tree is scored: PATH_MASK or PATH_WALK
         ("root", np.int32),  # index of the root's node, or ~leaf for a tree of one leaf
         ("leaf_start", np.int32),
+        ("word_start", np.int32),  # PATH_MASK: its words of leaves
+        ("word_stop", np.int32),
+    ],
+    align=True,
+)
+SCALE_DTYPE = np.dtype(
+    [
+        ("column", np.int32),  # row of `vectors`
+        ("cut_start", np.int32),  # 2 * half - 1 cuts, rising, filled up with inf
+        ("half", np.int32),  # a power of two
+    ],
+    align=True,
+)
+VIEW_DTYPE = np.dtype(
+    [
+        ("kind", np.int32),  # SPLIT_*, but not SPLIT_NAN_RIGHT, which reads the scale itself
+        ("column", np.int32),  # row of `vectors`
+        ("scale", np.int32),  # counted in the model; 0 and unused with categories
+        ("category", np.int32),  # index of the category set; 0 and unused with a scale
+    ],
+    align=True,
+)
+TEST_DTYPE = np.dtype(
+    [
+        ("rank", np.int32),  # a row whose rank is above drops leaves
+        ("drop", np.uint32),  # the leaves of its word that such a row cannot reach
+        ("source", np.int32),  # row of ScoreScratch.ranks
     ],
     align=True,
 )
 NODE_DTYPE = np.dtype(
     [
         ("limit", np.float64),  # numerical split: value <= limit goes left
-        ("mask", np.uint64),  # the leaves that stay possible when the row goes right
         ("column", np.int32),  # row of `vectors` that holds the feature
         ("kind", np.int32),  # SPLIT_*
         ("left", np.int32),  # index of the node, or ~leaf
@@ -77,20 +112,32 @@ CARD_DTYPE = np.dtype(
 class ModelTables(NamedTuple):
     """Flat, writable, C-contiguous arrays of all models; `model_count` is `len(models)`.
 
-    Shapes: M models, T trees, N nodes, L leaves, C category sets, W words, F scorecard rows (one a
-    feature of a scorecard), B bins, S calibration steps.
+    Shapes: M models, T trees, N nodes, L leaves, C category sets, W words of those, D words of
+    leaves, F scorecard rows (one a feature of a scorecard), B bins, S calibration steps.
+
+    Nodes are the trees as they are walked; scales, views and tests are the same trees once more,
+    as QuickScorer tests them. A scale ranks a column among all limits that a model compares it
+    with; a view is that rank with missing values on the other side, or a category set's answer
+    (0 in it, 1 not).
     """
 
     models: NDArray[np.void]
     """MODEL_DTYPE[M]."""
     trees: NDArray[np.void]
     """TREE_DTYPE[T], in LightGBM's order, which is the order of summation."""
-    tree_nodes: NDArray[np.int32]
-    """[T, SPLIT_KINDS + 1]: nodes of kind k of a tree are those from [t, k] to [t, k + 1]."""
     nodes: NDArray[np.void]
-    """NODE_DTYPE[N], by tree, then by kind, then by column; padding nodes drop no leaf and have no
-    parent.
+    """NODE_DTYPE[N], by tree, in the order of the model file."""
+    scales: NDArray[np.void]
+    """SCALE_DTYPE, by model; the first rows of its ranks."""
+    views: NDArray[np.void]
+    """VIEW_DTYPE, by model; the rows of its ranks behind the scales."""
+    cuts: NDArray[np.float64]
+    """Limits of each scale, rising."""
+    word_start: NDArray[np.int32]
+    """[D + 1], first test of each word of leaves; word w holds leaves 32 w to 32 w + 31 of a tree.
     """
+    tests: NDArray[np.void]
+    """TEST_DTYPE, by word, then by source; some at a word's end drop nothing."""
     leaf_value: NDArray[np.float64]
     """[L], raw score of a leaf, shrinkage included; leaves stand from left to right."""
     category_start: NDArray[np.int64]
@@ -112,13 +159,24 @@ class ModelTables(NamedTuple):
 class ScoreScratch(NamedTuple):
     """Working memory of `score_block`, overwritten by each call; one a thread."""
 
-    live: NDArray[np.uint64]
-    """[BLOCK], the leaves of a tree that each row can still reach, one bit a leaf."""
+    live: NDArray[np.uint32]
+    """[MASK_LEAVES_MAX // WORD_LEAVES, BLOCK], the leaves that each row can still reach."""
+    ranks: NDArray[np.int32]
+    """[most scales and views of a model, BLOCK]."""
+    place: NDArray[np.uint64]
+    """[BLOCK], where the search of each row has come to among the cuts."""
 
 
-def make_scratch() -> ScoreScratch:
-    """Take the working memory of `score_block` once, at start."""
-    return ScoreScratch(np.zeros(BLOCK, np.uint64))
+def make_scratch(tables: ModelTables) -> ScoreScratch:
+    """Take the working memory of `score_block` for these models once, at start."""
+    models = tables.models
+    counts = models["scale_stop"] - models["scale_start"] + models["view_stop"]
+    ranks = int((counts - models["view_start"]).max(initial=1))
+    return ScoreScratch(
+        np.zeros((MASK_LEAVES_MAX // WORD_LEAVES, BLOCK), np.uint32),
+        np.zeros((ranks, BLOCK), np.int32),
+        np.zeros(BLOCK, np.uint64),
+    )
 
 
 def empty_tables() -> ModelTables:
@@ -126,8 +184,12 @@ def empty_tables() -> ModelTables:
     return ModelTables(
         models=np.zeros(0, MODEL_DTYPE),
         trees=np.zeros(0, TREE_DTYPE),
-        tree_nodes=np.zeros((0, SPLIT_KINDS + 1), np.int32),
         nodes=np.zeros(0, NODE_DTYPE),
+        scales=np.zeros(0, SCALE_DTYPE),
+        views=np.zeros(0, VIEW_DTYPE),
+        cuts=np.zeros(0, np.float64),
+        word_start=np.zeros(1, np.int32),
+        tests=np.zeros(0, TEST_DTYPE),
         leaf_value=np.zeros(0, np.float64),
         category_start=np.zeros(1, np.int64),
         category_words=np.zeros(0, np.uint32),
@@ -154,39 +216,56 @@ def join_models(parts: list[ModelTables]) -> ModelTables:
     return joined
 
 
+# Fields that hold a place in another array, or in a table of starts, by the array that holds them.
+_PLACES: tuple[tuple[str, str, str], ...] = (
+    ("models", "tree_start", "trees"),
+    ("models", "tree_stop", "trees"),
+    ("models", "card_start", "cards"),
+    ("models", "card_stop", "cards"),
+    ("models", "step_start", "step_from"),
+    ("models", "step_stop", "step_from"),
+    ("models", "scale_start", "scales"),
+    ("models", "scale_stop", "scales"),
+    ("models", "view_start", "views"),
+    ("models", "view_stop", "views"),
+    ("trees", "leaf_start", "leaf_value"),
+    ("trees", "word_start", "word_start"),
+    ("trees", "word_stop", "word_start"),
+    ("nodes", "category", "category_start"),
+    ("scales", "cut_start", "cuts"),
+    ("views", "category", "category_start"),
+    ("cards", "bin_start", "bin_from"),
+    ("cards", "bin_stop", "bin_from"),
+)
+# Tables of starts, which have one more than they start, and the arrays that they point into.
+_STARTS = {"category_start": "category_words", "word_start": "tests"}
+
+
 def _append(base: ModelTables, part: ModelTables) -> ModelTables:
-    models, trees, nodes, cards = (
-        array.copy() for array in (part.models, part.trees, part.nodes, part.cards)
-    )
-    for field in ("tree_start", "tree_stop"):
-        models[field] += len(base.trees)
-    for field in ("card_start", "card_stop"):
-        models[field] += len(base.cards)
-    for field in ("step_start", "step_stop"):
-        models[field] += len(base.step_from)
-    trees["root"] = _shift(trees["root"], len(base.nodes), len(base.leaf_value))
-    trees["leaf_start"] += len(base.leaf_value)
+    arrays = {name: array.copy() for name, array in part._asdict().items()}
+    for name, field, target in _PLACES:
+        arrays[name][field] += len(getattr(base, target)) - (target in _STARTS)
+    nodes, leaves = len(base.nodes), len(base.leaf_value)
+    arrays["trees"]["root"] = _shift(arrays["trees"]["root"], nodes, leaves)
     for field in ("left", "right"):
-        nodes[field] = _shift(nodes[field], len(base.nodes), len(base.leaf_value))
-    nodes["category"] += len(base.category_start) - 1
-    for field in ("bin_start", "bin_stop"):
-        cards[field] += len(base.bin_from)
-    return ModelTables(
-        models=np.concatenate([base.models, models]),
-        trees=np.concatenate([base.trees, trees]),
-        tree_nodes=np.concatenate([base.tree_nodes, part.tree_nodes + np.int32(len(base.nodes))]),
-        nodes=np.concatenate([base.nodes, nodes]),
-        leaf_value=np.concatenate([base.leaf_value, part.leaf_value]),
-        category_start=np.concatenate(
-            [base.category_start, part.category_start[1:] + len(base.category_words)]
-        ),
-        category_words=np.concatenate([base.category_words, part.category_words]),
-        cards=np.concatenate([base.cards, cards]),
-        bin_from=np.concatenate([base.bin_from, part.bin_from]),
-        bin_points=np.concatenate([base.bin_points, part.bin_points]),
-        step_from=np.concatenate([base.step_from, part.step_from]),
-        step_pd_ppm=np.concatenate([base.step_pd_ppm, part.step_pd_ppm]),
-    )
+        arrays["nodes"][field] = _shift(arrays["nodes"][field], nodes, leaves)
+    for name, target in _STARTS.items():
+        shift = arrays[name].dtype.type(len(getattr(base, target)))
+        arrays[name] = arrays[name][1:] + shift
+    joined = {name: np.concatenate([array, arrays[name]]) for name, array in base._asdict().items()}
+    return ModelTables(**joined)
+
+
+def renumber_columns(tables: ModelTables, rows: Sequence[int]) -> ModelTables:
+    """Return the tables with `rows[column]` in place of each column of the feature vector."""
+    new = np.array(rows, np.int32)
+    found = {}
+    for name in ("nodes", "scales", "views", "cards"):
+        array = getattr(tables, name).copy()
+        array["column"] = new[array["column"]]
+        assert (array["column"] >= 0).all()
+        found[name] = array
+    return tables._replace(**found)
 
 
 def _shift(child: NDArray[np.int32], nodes: int, leaves: int) -> NDArray[np.int32]:

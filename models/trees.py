@@ -1,68 +1,62 @@
 """Score gradient-boosted trees exactly as LightGBM does, in blocks of rows (part of stage 6).
 
 A tree of at most 64 leaves is scored by QuickScorer: each split carries a mask of the leaves that
-stay possible when its test fails, a row starts with all leaves and drops the masked ones, and the
-lowest leaf left is where the row ends. No branch depends on data, so the compiler turns the loop
-over rows into vector instructions. Larger trees, and waves of a few rows, walk the nodes from the
-root.
+are out of reach when its test fails, a row starts with all leaves and drops the masked ones, and
+the lowest leaf left is where the row ends. No branch depends on data, so the compiler turns the
+loops over rows into vector instructions.
+
+1. Each value is ranked among all limits that the model compares its column with. From there on a
+   test is one comparison of int32, exact whatever the limits, and eight rows fill a register where
+   float64 would be four.
+2. Missing values get a rank above or below all, a category's set the rank 0 or 1: so the five kinds
+   of split are one kind of test.
+3. Each tree's tests drop leaves, in words of 32 leaves.
+
+Larger trees, and waves of a few rows, walk the nodes from the root.
 
 Source: Lucchese et al., "QuickScorer: a fast algorithm to rank documents with additive ensembles of
 regression trees", SIGIR 2015. The meaning of each split is LightGBM's, see
 `models/lightgbm_text.py`.
 """
 
-from collections.abc import Iterator, Sequence
-from math import inf, nextafter
+import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.lightgbm_text import (
-    CATEGORICAL_BIT,
-    DEFAULT_LEFT_BIT,
-    MISSING_NAN,
-    MISSING_ZERO,
-    TextModel,
-    TextTree,
-)
+from models.lightgbm_text import TextModel
 from models.tables import (
     KIND_TREES,
-    MASK_LEAVES_MAX,
     MODEL_DTYPE,
     NODE_DTYPE,
-    PATH_MASK,
     PATH_WALK,
     SPLIT_CATEGORY,
-    SPLIT_KINDS,
     SPLIT_NAN_LEFT,
     SPLIT_NAN_RIGHT,
     SPLIT_ZERO_LEFT,
     SPLIT_ZERO_RIGHT,
+    TESTS_A_PASS,
     TREE_DTYPE,
+    WORD_LEAVES,
     ZERO_LIMIT,
     ModelTables,
     ScoreScratch,
     empty_tables,
 )
+from models.tree_rows import QuickRows, TreeRows
 from streams.compile import kernel
+from streams.intrinsics import trailing_zeros
 
 WALK_ROWS_MAX = 6
 """Up to this many rows a walk from the root is cheaper than testing every split (measured)."""
 
-_ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
+_ALL = np.uint32(0xFFFFFFFF)
+_NO_LEAF = np.uint32(0)
 _ONE = np.uint64(1)
-# 67 is the smallest number that leaves another remainder for each of the 64 powers of two in a
-# uint64, so that one lookup finds which bit is set.
-_BITS = np.uint64(67)
-_BIT_INDEX = np.zeros(67, np.uint64)
-for _bit in range(64):
-    _BIT_INDEX[(1 << _bit) % 67] = _bit
-
-
-@kernel
-def lowest_leaf(live: np.uint64) -> np.uint64:
-    """Return the index of the lowest bit set in `live`, which is not 0."""
-    return _BIT_INDEX[(live & (~live + _ONE)) % _BITS]
+_ZERO = np.uint64(0)
+_RANK_MAX = 2**31 - 1
+_HIGH_WORD = np.uint64(WORD_LEAVES)
 
 
 @kernel
@@ -104,110 +98,135 @@ def walk_tree(models: ModelTables, tree: int, vectors: NDArray[np.float64], row:
 
 
 @kernel
-def mask_nan_right(
+def rank_columns(
     models: ModelTables,
-    first: int,
-    stop: int,
+    model: int,
     vectors: NDArray[np.float64],
     n_rows: int,
-    live: NDArray[np.uint64],
+    scratch: ScoreScratch,
 ) -> None:
-    """Drop from `live[:n_rows]` the leaves that splits `first` to `stop` exclude; they are even in
-    number.
+    """Write to `scratch.ranks` how many limits lie below each value, all for NaN, by scale.
 
-    Two splits a pass save every second load and store of `live`. The unsigned indices tell the
-    compiler that none counts from the end: with signed ones it does not vectorise.
+    A search by halves, a step for all rows at a time: the compiler makes it a gather of several
+    rows. The unsigned indices tell it that none counts from the end.
     """
-    for k in range(first, stop, 2):
-        limit, right = models.nodes[k]["limit"], models.nodes[k]["mask"]
-        column = np.uint64(models.nodes[k]["column"])
-        limit2, right2 = models.nodes[k + 1]["limit"], models.nodes[k + 1]["mask"]
-        column2 = np.uint64(models.nodes[k + 1]["column"])
+    ranks, place, cuts = scratch.ranks, scratch.place, models.cuts
+    first = models.models[model]["scale_start"]
+    for scale in range(first, models.models[model]["scale_stop"]):
+        column = np.uint64(models.scales[scale]["column"])
+        start = np.uint64(models.scales[scale]["cut_start"])
+        half = np.uint64(models.scales[scale]["half"])
+        above = np.int32(_ONE * half + half)
+        into = np.uint64(scale - first)
         for row in range(n_rows):
-            i = np.uint64(row)
-            keep = _ALL if vectors[column, i] <= limit else right
-            keep2 = _ALL if vectors[column2, i] <= limit2 else right2
-            live[i] &= keep & keep2
-
-
-@kernel
-def mask_nan_left(
-    models: ModelTables,
-    first: int,
-    stop: int,
-    vectors: NDArray[np.float64],
-    n_rows: int,
-    live: NDArray[np.uint64],
-) -> None:
-    """Do as `mask_nan_right` for splits whose missing values go left."""
-    for k in range(first, stop, 2):
-        limit, right = models.nodes[k]["limit"], models.nodes[k]["mask"]
-        column = np.uint64(models.nodes[k]["column"])
-        limit2, right2 = models.nodes[k + 1]["limit"], models.nodes[k + 1]["mask"]
-        column2 = np.uint64(models.nodes[k + 1]["column"])
-        for row in range(n_rows):
-            i = np.uint64(row)
-            keep = right if vectors[column, i] > limit else _ALL
-            keep2 = right2 if vectors[column2, i] > limit2 else _ALL
-            live[i] &= keep & keep2
-
-
-@kernel
-def mask_category(
-    models: ModelTables,
-    first: int,
-    stop: int,
-    vectors: NDArray[np.float64],
-    n_rows: int,
-    live: NDArray[np.uint64],
-) -> None:
-    """Do as `mask_nan_right` for splits on categories: `category_goes_left` without branches."""
-    for k in range(first, stop):
-        right = models.nodes[k]["mask"]
-        column = np.uint64(models.nodes[k]["column"])
-        category = models.nodes[k]["category"]
-        start = models.category_start[category]
-        words = models.category_start[category + 1] - start
-        if words == 0:  # no category goes left, and there is no word to look at
+            place[np.uint64(row)] = start
+        while half > _ZERO:
             for row in range(n_rows):
-                live[row] &= right
-            continue
-        end = words * 32.0
+                i = np.uint64(row)
+                below = cuts[place[i] + half - _ONE] < vectors[column, i]
+                place[i] += half * np.uint64(below)
+            half >>= _ONE
         for row in range(n_rows):
             i = np.uint64(row)
             value = vectors[column, i]
-            known = -1.0 < value < end
-            code = np.int64(value if known else 0.0)
-            word = np.uint64(models.category_words[np.uint64(start + (code >> 5))])
-            in_set = known and (word >> np.uint64(code & 31)) & _ONE == _ONE
-            live[i] &= _ALL if in_set else right
+            ranks[into, i] = above if math.isnan(value) else np.int32(place[i] - start)
 
 
 @kernel
-def mask_tree(
+def rank_views(
     models: ModelTables,
-    tree: int,
+    model: int,
     vectors: NDArray[np.float64],
     n_rows: int,
-    live: NDArray[np.uint64],
+    ranks: NDArray[np.int32],
 ) -> None:
-    """Leave in `live[:n_rows]` the leaves that each row can still reach in `tree`, of at most 64
-    leaves.
+    """Write to `ranks`, behind the scales, each view: ranks where what is missing goes elsewhere,
+    and 0 or 1 for categories in a set or not.
+    """
+    first = models.models[model]["view_start"]
+    scales = models.models[model]["scale_stop"] - models.models[model]["scale_start"]
+    for view in range(first, models.models[model]["view_stop"]):
+        into = np.uint64(scales + view - first)
+        kind = models.views[view]["kind"]
+        column = np.uint64(models.views[view]["column"])
+        scale = np.uint64(models.views[view]["scale"])
+        if kind == SPLIT_NAN_LEFT:
+            for row in range(n_rows):
+                i = np.uint64(row)
+                value = vectors[column, i]
+                ranks[into, i] = np.int32(0) if math.isnan(value) else ranks[scale, i]
+        elif kind == SPLIT_CATEGORY:
+            category = models.views[view]["category"]
+            for row in range(n_rows):
+                ranks[into, row] = not category_goes_left(models, category, vectors[column, row])
+        else:  # zero is missing: rare
+            right = np.int32(_RANK_MAX if kind == SPLIT_ZERO_RIGHT else 0)
+            for row in range(n_rows):
+                value = vectors[column, row]
+                missing = math.isnan(value) or abs(value) <= ZERO_LIMIT
+                ranks[into, row] = right if missing else ranks[scale, row]
 
-    Columns up to the next multiple of 8 are computed too, whatever they hold: whole vectors, no
-    remainder.
+
+@kernel
+def drop_leaves(
+    tests: NDArray[np.void],
+    first: int,
+    stop: int,
+    ranks: NDArray[np.int32],
+    n_rows: int,
+    live: NDArray[np.uint32],
+) -> None:
+    """Drop from `live[:n_rows]` what tests `first` to `stop`, a multiple of TESTS_A_PASS, exclude.
+
+    Four tests a pass save three of four loads and stores of `live`; more wait for their limits.
+    """
+    for k in range(first, stop, TESTS_A_PASS):
+        source0, source1 = np.uint64(tests[k]["source"]), np.uint64(tests[k + 1]["source"])
+        source2, source3 = np.uint64(tests[k + 2]["source"]), np.uint64(tests[k + 3]["source"])
+        rank0, drop0 = tests[k]["rank"], tests[k]["drop"]
+        rank1, drop1 = tests[k + 1]["rank"], tests[k + 1]["drop"]
+        rank2, drop2 = tests[k + 2]["rank"], tests[k + 2]["drop"]
+        rank3, drop3 = tests[k + 3]["rank"], tests[k + 3]["drop"]
+        for row in range(n_rows):
+            i = np.uint64(row)
+            out0 = drop0 if ranks[source0, i] > rank0 else _NO_LEAF
+            out1 = drop1 if ranks[source1, i] > rank1 else _NO_LEAF
+            out2 = drop2 if ranks[source2, i] > rank2 else _NO_LEAF
+            out3 = drop3 if ranks[source3, i] > rank3 else _NO_LEAF
+            live[i] &= ~(out0 | out1 | out2 | out3)
+
+
+@kernel
+def add_leaves(
+    models: ModelTables,
+    tree: int,
+    n_rows: int,
+    total: NDArray[np.float64],
+    scratch: ScoreScratch,
+) -> None:
+    """Add to `total[:n_rows]` the leaf of each row in `tree`, of at most MASK_LEAVES_MAX leaves.
+
+    Columns of ranks up to the next multiple of 8 are looked at too, whatever they hold: whole
+    vectors, no remainder.
     """
     whole = (n_rows + 7) & ~7
-    live[:whole] = _ALL
-    starts = models.tree_nodes[tree]
-    mask_nan_right(models, starts[SPLIT_NAN_RIGHT], starts[SPLIT_NAN_LEFT], vectors, whole, live)
-    mask_nan_left(models, starts[SPLIT_NAN_LEFT], starts[SPLIT_ZERO_RIGHT], vectors, whole, live)
-    mask_category(models, starts[SPLIT_CATEGORY], starts[SPLIT_KINDS], vectors, n_rows, live)
-    # Zero as missing is rare: by the general test, without a loop of its own.
-    for k in range(starts[SPLIT_ZERO_RIGHT], starts[SPLIT_CATEGORY]):
+    live = scratch.live
+    first_word = models.trees[tree]["word_start"]
+    words = models.trees[tree]["word_stop"] - first_word
+    for word in range(words):
+        live[word, :whole] = _ALL
+        start, stop = models.word_start[first_word + word], models.word_start[first_word + word + 1]
+        drop_leaves(models.tests, start, stop, scratch.ranks, whole, live[word])
+    first = np.uint64(models.trees[tree]["leaf_start"])
+    if words == 1:
         for row in range(n_rows):
-            if not goes_left(models, k, vectors[models.nodes[k]["column"], row]):
-                live[row] &= models.nodes[k]["mask"]
+            i = np.uint64(row)
+            total[i] += models.leaf_value[first + np.uint64(trailing_zeros(live[0, i]))]
+    else:
+        for row in range(n_rows):
+            i = np.uint64(row)
+            both = np.uint64(live[0, i]) | np.uint64(live[1, i]) << _HIGH_WORD
+            total[i] += models.leaf_value[first + trailing_zeros(both)]
 
 
 @kernel
@@ -224,33 +243,33 @@ def score_trees(
     Reads `vectors` (columns, BLOCK): features, NaN where missing. Sums leaf values in float64 in
     the order of the trees, so the result equals LightGBM's `predict(raw_score=True)` bit for bit.
     """
-    live = scratch.live
     total[:n_rows] = 0.0
+    if n_rows > WALK_ROWS_MAX:
+        rank_columns(models, model, vectors, n_rows, scratch)
+        rank_views(models, model, vectors, n_rows, scratch.ranks)
     for tree in range(models.models[model]["tree_start"], models.models[model]["tree_stop"]):
         if models.trees[tree]["path"] == PATH_WALK or n_rows <= WALK_ROWS_MAX:
             for row in range(n_rows):
                 total[row] += walk_tree(models, tree, vectors, row)
         else:
-            mask_tree(models, tree, vectors, n_rows, live)
-            first = np.uint64(models.trees[tree]["leaf_start"])
-            for row in range(n_rows):
-                i = np.uint64(row)
-                total[i] += models.leaf_value[first + lowest_leaf(live[i])]
+            add_leaves(models, tree, n_rows, total, scratch)
 
 
 def compile_trees(model: TextModel, columns: Sequence[int]) -> ModelTables:
     """Return the tables of this one model; `columns[f]` is the row of `vectors` that holds its
     feature f.
     """
-    parts = [_TreeRows(tree, columns) for tree in model.trees]
-    nodes = np.zeros(sum(len(part.order) for part in parts), NODE_DTYPE)
+    parts = [TreeRows(tree, columns) for tree in model.trees]
+    nodes = np.zeros(sum(len(part.meanings) for part in parts), NODE_DTYPE)
     trees = np.zeros(len(parts), TREE_DTYPE)
-    tree_nodes = np.zeros((len(parts), SPLIT_KINDS + 1), np.int32)
     node, leaf, words = 0, 0, list[int]()
     category_start = [0]
+    quick = QuickRows(parts)
     for index, part in enumerate(parts):
-        trees[index] = (part.path, part.root(node, leaf), leaf)
-        tree_nodes[index] = node + np.searchsorted(part.order_kinds, np.arange(SPLIT_KINDS + 1))
+        word = len(quick.word_start) - 1
+        quick.add(part, len(category_start) - 1)
+        word_stop = len(quick.word_start) - 1
+        trees[index] = (part.path, part.root(node, leaf), leaf, word, word_stop)
         for row in part.rows(node, leaf, len(category_start) - 1):
             nodes[node] = row
             node += 1
@@ -259,122 +278,13 @@ def compile_trees(model: TextModel, columns: Sequence[int]) -> ModelTables:
         words.extend(part.tree.cat_threshold)
     models = np.zeros(1, MODEL_DTYPE)
     models["kind"], models["tree_stop"] = KIND_TREES, len(parts)
+    models["scale_stop"], models["view_stop"] = len(quick.scales), len(quick.views)
     return empty_tables()._replace(
         models=models,
         trees=trees,
-        tree_nodes=tree_nodes,
         nodes=nodes,
         leaf_value=np.array([value for part in parts for value in part.leaf_values()], np.float64),
         category_start=np.array(category_start, np.int64),
         category_words=np.array(words, np.uint32),
+        **quick.tables(),
     )
-
-
-_PADDING = -1
-_ALL_LEAVES = (1 << 64) - 1
-
-
-class _TreeRows:
-    """One tree on its way into the tables: leaves numbered from left to right, splits sorted by
-    kind.
-    """
-
-    def __init__(self, tree: TextTree, columns: Sequence[int]) -> None:
-        self.tree = tree
-        self.path = PATH_MASK if tree.num_leaves <= MASK_LEAVES_MAX else PATH_WALK
-        splits = range(tree.num_leaves - 1)
-        self.columns = [columns[feature] for feature in tree.split_feature]
-        self.meanings = [_split_meaning(tree.decision_type[k], tree.threshold[k]) for k in splits]
-        self.order: list[int] = []
-        self.order_kinds: list[int] = []
-        for kind in range(SPLIT_KINDS):
-            group = sorted(
-                (k for k in splits if self.meanings[k][0] == kind), key=self.columns.__getitem__
-            )
-            if len(group) % 2 and kind in (SPLIT_NAN_RIGHT, SPLIT_NAN_LEFT):
-                group.append(_PADDING)  # these kernels take two splits a pass
-            self.order.extend(group)
-            self.order_kinds.extend([kind] * len(group))
-        self.leaves = self._leaves_left_to_right()
-
-    def _leaves_left_to_right(self) -> list[int]:
-        """Return the file's leaf numbers in order; note the places left of each split."""
-        order: list[int] = []
-        self.left_places = [(0, 0)] * len(self.meanings)
-        # A stack and not recursion, since a chain of a million splits is legal. A split is met
-        # twice: first with start -1, then after its left side with the place where that side
-        # started.
-        stack: list[tuple[int, int]] = [(0 if self.meanings else ~0, -1)]
-        while stack:
-            child, start = stack.pop()
-            if child < 0:
-                order.append(~child)
-            elif start < 0:
-                stack.append((self.tree.right_child[child], -1))
-                stack.append((child, len(order)))
-                stack.append((self.tree.left_child[child], -1))
-            else:
-                self.left_places[child] = (start, len(order))
-        return order
-
-    def root(self, node: int, leaf: int) -> int:
-        """Return the index of the root if the tree's nodes start at `node`, or ~leaf for a single
-        leaf.
-        """
-        return node + self.order.index(0) if self.meanings else ~leaf
-
-    def leaf_values(self) -> list[float]:
-        return [self.tree.leaf_value[leaf] for leaf in self.leaves]
-
-    def rows(
-        self, node: int, leaf: int, category: int
-    ) -> Iterator[tuple[float, int, int, int, int, int, int]]:
-        """Yield NODE_DTYPE rows for a tree whose first node, leaf and category set have these
-        indices.
-        """
-        place = {split: node + position for position, split in enumerate(self.order)}
-        place.update({~number: ~(leaf + position) for position, number in enumerate(self.leaves)})
-        for split, kind in zip(self.order, self.order_kinds, strict=True):
-            if split == _PADDING:
-                yield 0.0, _ALL_LEAVES, 0, kind, 0, 0, 0
-                continue
-            mask = _ALL_LEAVES
-            if self.path == PATH_MASK:
-                start, stop = self.left_places[split]
-                mask &= ~((1 << stop) - (1 << start))
-            left, right = place[self.tree.left_child[split]], place[self.tree.right_child[split]]
-            is_category = kind == SPLIT_CATEGORY
-            own_category = category + int(self.tree.threshold[split]) if is_category else 0
-            yield (
-                self.meanings[split][1],
-                mask,
-                self.columns[split],
-                kind,
-                left,
-                right,
-                own_category,
-            )
-
-
-def _split_meaning(decision_type: int, threshold: float) -> tuple[int, float]:
-    """Return kind and limit that give LightGBM's answer for every float64, NaN and infinities
-    included.
-
-    LightGBM reads a value at most ZERO_LIMIT from 0 as 0, so a limit inside that range moves to its
-    edge: then all such values fall on the side where 0 falls. NaN counts as 0 unless the split
-    knows it as missing.
-    """
-    if decision_type & CATEGORICAL_BIT:
-        return SPLIT_CATEGORY, 0.0
-    zero_goes_left = threshold >= 0.0
-    limit = threshold
-    if -ZERO_LIMIT <= threshold < ZERO_LIMIT:
-        limit = ZERO_LIMIT if zero_goes_left else nextafter(-ZERO_LIMIT, -inf)
-    missing = decision_type >> 2
-    default_left = bool(decision_type & DEFAULT_LEFT_BIT)
-    if missing == MISSING_NAN:
-        return (SPLIT_NAN_LEFT if default_left else SPLIT_NAN_RIGHT), limit
-    if missing == MISSING_ZERO and default_left != zero_goes_left:
-        return (SPLIT_ZERO_LEFT if default_left else SPLIT_ZERO_RIGHT), limit
-    # Zero goes where the comparison sends it, and NaN goes with it.
-    return (SPLIT_NAN_LEFT if zero_goes_left else SPLIT_NAN_RIGHT), limit

@@ -7,14 +7,18 @@ and remedy.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
-from features.catalog import Catalog, load_catalog
-from models.artifact import load_models
-from models.policy.loader import load_policies
+from features.catalog import Catalog, load_catalog, narrow
+from models.artifact import ModelInfo, load_models
+from models.policy.documents import suggestion
+from models.policy.loader import load_policies, read_policies
 from models.policy.platform import Institution, Platform, load_institutions, load_platform
-from models.policy.policies import CatalogColumn
+from models.policy.policies import CatalogColumn, Policies
+from models.policy.tables import columns_read
+from models.tables import renumber_columns
 from streams.codec.symbols import (
     Vocabulary,
     make_entries,
@@ -67,11 +71,42 @@ def model_folders(folder: Path) -> list[Path]:
     return sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
 
 
-def load_deployment(folder: Path | str, overrides: Mapping[str, int] | None = None) -> Deployment:
-    """Read the config folder; `overrides` replace single fields of `limits.Limits`.
+def _wanted(
+    platform: Platform,
+    catalog: Catalog,
+    models: Sequence[ModelInfo],
+    policies: Policies,
+    choice: Literal["used", "all"] | tuple[str, ...],
+) -> set[str]:
+    """Return the columns that are computed: all, or those of models and policies and those named.
 
-    Raises PolicyError, CatalogError, ModelError or OSError, each with one sentence that names the
-    file.
+    Every model of the folder counts, also one that no policy asks: it is scored all the same.
+    """
+    if choice == "all":
+        return set(catalog.columns)
+    used = {name for info in models for name in info.features}
+    names = list(catalog.columns)
+    used |= {names[row] for row in columns_read(policies.tables)}
+    named = () if choice == "used" else choice
+    for place, name in enumerate(named):
+        if name not in catalog.columns:
+            hint = suggestion(name, tuple(catalog.columns))
+            raise platform.text.fault(("features", place), f"unknown column {name}; {hint}")
+    return used | set(named)
+
+
+def load_deployment(
+    folder: Path | str,
+    overrides: Mapping[str, int] | None = None,
+    *,
+    features: Literal["used", "all"] | tuple[str, ...] | None = None,
+) -> Deployment:
+    """Read the config folder; `overrides` replace single fields of `limits.Limits`, `features` the
+    choice of columns in `platform.toml`.
+
+    Everything is checked against the whole catalog and then compiled for the columns that are
+    wanted. Raises PolicyError, CatalogError, ModelError or OSError, each with one sentence that
+    names the file.
     """
     folder = Path(folder)
     platform = load_platform(folder)
@@ -79,13 +114,14 @@ def load_deployment(folder: Path | str, overrides: Mapping[str, int] | None = No
     catalog_path = folder / CATALOG_FILE
     catalog = load_catalog(catalog_path if catalog_path.exists() else None)
     models, infos = load_models(model_folders(folder), catalog.columns, catalog.definition_hashes)
-    policies = load_policies(
-        folder,
-        platform,
-        institutions,
-        columns_of(catalog),
-        {info.name: place for place, info in enumerate(infos)},
-    )
+    places = {info.name: place for place, info in enumerate(infos)}
+    policies = load_policies(folder, platform, institutions, columns_of(catalog), places)
+    wanted = _wanted(platform, catalog, infos, policies, features or platform.features)
+    if len(wanted) < len(catalog.columns):
+        whole, catalog = catalog, narrow(catalog, wanted)
+        rows = [catalog.columns.get(name, -1) for name in whole.columns]
+        models = renumber_columns(models, rows)
+        policies = read_policies(folder, platform, institutions, columns_of(catalog), places)
     entries = make_entries(vocabulary_of(platform, institutions, catalog))
     return Deployment(
         folder=folder,

@@ -9,6 +9,7 @@ import numpy as np
 from features.tables import CatalogTables, FeatureScratch
 from models.policy.tables import PolicyScratch, PolicyTables
 from models.tables import ModelTables, ScoreScratch
+from streams.ahead import RING
 from streams.buffers import Array
 from streams.codec.encode import (
     CANDIDATE_BYTES_MAX,
@@ -39,6 +40,7 @@ class Work(NamedTuple):
     order: Array  # int32[candidates]
     rule_masks: Array  # uint64[candidates, words]
     decision: Array  # DECISION[1]
+    guesses: Array  # int32[RING]: rows of applicants to come, as `streams/ahead.py` guesses them
     product_is_line: Array  # int32[products]
     sizes: Array  # int64[SIZES]
     count_at: Array  # int64[12]: streams.counters.places
@@ -106,6 +108,7 @@ def make_work(
         np.zeros(candidates, np.int32),
         np.zeros((candidates, words), np.uint64),
         np.zeros(1, DECISION),
+        np.full(RING, -1, np.int32),
         np.array(product_is_line or [0], np.int32),
         np.array(sizes, np.int64),
         count_at,

@@ -56,7 +56,7 @@ class Step:
             deployment.catalog.tables,
             make_feature_scratch(deployment.catalog.tables),
             deployment.models,
-            make_score_scratch(),
+            make_score_scratch(deployment.models),
             deployment.policies.tables,
             make_policy_scratch(deployment.policies.tables),
             deployment.names(partitions),

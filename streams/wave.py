@@ -12,8 +12,10 @@ import numpy as np
 from features.vector import derive
 from models.policy.judge import judge, rank
 from models.policy.reasons import LINE_NOT_ACTIVE
+from models.policy.rules import begin_block
 from models.score import score_block
 from streams.admit import admit
+from streams.ahead import look_ahead
 from streams.buffers import Array, Batch, Out
 from streams.codec.encode import Names, put_dead_letter, put_decision, put_evidence
 from streams.compile import i64, kernel
@@ -163,6 +165,7 @@ def _open_wave(core: Core, batch: Batch, first: int, last: int) -> tuple[int, in
     requests = 0
     row = first
     while row < stop and requests < BLOCK:
+        look_ahead(state, work.guesses, batch, row, last)
         applicant = -1
         if events[row]["refusal"] == _NONE:
             if events[row]["type"] >= _TICK:
@@ -362,6 +365,7 @@ def run_waves(core: Core, batch: Batch, out: Out, first: int, last: int) -> int:
                 core.models, core.work.vectors, requests, core.work.raw, core.work.pd_ppm,
                 core.score_scratch,
             )  # fmt: skip
+            begin_block(core.policy_scratch, requests)
         _close_wave(core, batch, out, row, stop)
         core.state.counters[WAVES] += 1
         row = stop

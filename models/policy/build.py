@@ -144,6 +144,7 @@ class _Rows:
         self.prices: list[tuple[Any, ...]] = []
         self.rules: list[tuple[Any, ...]] = []
         self.programs: list[int] = []
+        self.words = 0
 
     def add_section(self, plan: SectionPlan, used: set[int]) -> int:
         """Append one section with all that hangs on it; add its predicates to `used`; return its
@@ -168,6 +169,7 @@ class _Rows:
                 cost = apr_bps(plan.method, tenor, band.rate_bps, band.fee_bps)
                 self.prices.append((parts, cost))
         self.tenors += plan.tenors_days
+        first_word, self.words = self.words, self.words + (len(plan.rules) + 63) // 64
         self.sections.append(
             (
                 plan.model,
@@ -177,6 +179,8 @@ class _Rows:
                 plan.basis,
                 starts[0],
                 len(self.rules),
+                first_word,
+                self.words,
                 starts[1],
                 len(self.bands),
                 starts[2],

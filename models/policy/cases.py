@@ -15,6 +15,7 @@ from models.policy.platform import Platform
 from models.policy.policies import CatalogColumn, Policies, PolicyInfo
 from models.policy.policy import Case, Expected
 from models.policy.reasons import BIT, codes_of
+from models.policy.rules import begin_block
 from models.policy.tables import SECTIONS, make_scratch
 from streams.buffers import Array
 from streams.limits import BLOCK
@@ -77,6 +78,7 @@ def run_cases(
         inputs = _inputs(info, place, case, columns, models)
         if case.section == "drawdown" and info.document.drawdown is None:
             raise info.text.fault((*place, "section"), "the policy has no drawdown; correct it")
+        begin_block(scratch, 1)
         count = judge(
             policies.tables,
             scratch,

@@ -11,23 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.policy import reasons as r
-from models.policy.expression import FEATURE, PD, Op
 from models.policy.price import PART
-from models.policy.tables import (
-    PROGRAM_AND,
-    PROGRAM_NOT,
-    PROGRAM_OR,
-    RANK_AMOUNT,
-    PolicyScratch,
-    PolicyTables,
-)
+from models.policy.rules import fire_rules
+from models.policy.tables import RANK_AMOUNT, PolicyScratch, PolicyTables
 from streams.buffers import Array
 from streams.compile import kernel
 from streams.limits import AMOUNT_CENTS_MAX, BPS
 from streams.schema import Outcome
 
-_LT, _LE, _GT, _GE = int(Op.LT), int(Op.LE), int(Op.GT), int(Op.GE)
-_EQ, _NE = int(Op.EQ), int(Op.NE)
 _APPROVED = int(Outcome.APPROVED)
 
 _LINE_EXCEEDED = r.LINE_EXCEEDED
@@ -50,105 +41,19 @@ def reason_bit(bit: int) -> np.uint64:
 
 
 @kernel
-def _value(
-    space: int,
-    index: int,
-    vectors: NDArray[np.float64],
-    raw: NDArray[np.float64],
-    pd_ppm: NDArray[np.int64],
-    column: int,
-) -> float:
-    """Return what a name in an expression stands for, NaN where it is missing."""
-    if space == FEATURE:
-        return vectors[index, column]
-    if space == PD:
-        pd = pd_ppm[index, column]
-        return float(pd) if pd >= 0 else math.nan
-    return raw[index, column]
-
-
-@kernel
-def _compute_predicates(
+def _copy_mask(
     policies: PolicyTables,
     scratch: PolicyScratch,
-    product: int,
-    section: int,
-    vectors: NDArray[np.float64],
-    raw: NDArray[np.float64],
-    pd_ppm: NDArray[np.int64],
+    section_row: int,
     column: int,
+    mask: NDArray[np.uint64],
 ) -> None:
-    """Write `scratch.truth` of every predicate that policies of this product and section use.
-
-    A comparison with a missing value is false.
-    """
-    start = policies.products[product]["need_start"][section]
-    stop = policies.products[product]["need_stop"][section]
-    for need in range(start, stop):
-        index = policies.needs[need]
-        predicate = policies.predicates[index]
-        op = predicate["op"]
-        left = _value(predicate["space"], predicate["index"], vectors, raw, pd_ppm, column)
-        right = predicate["constant"]
-        if predicate["other_space"] >= 0:
-            right = right * _value(
-                predicate["other_space"], predicate["other"], vectors, raw, pd_ppm, column
-            )
-        # All but the last are false with a NaN by themselves; `!=` is written so that it is too.
-        if op == _LT:
-            holds = left < right
-        elif op == _LE:
-            holds = left <= right
-        elif op == _GT:
-            holds = left > right
-        elif op == _GE:
-            holds = left >= right
-        elif op == _EQ:
-            holds = left == right
-        elif op == _NE:
-            holds = left < right or left > right
-        else:
-            holds = math.isnan(left)
-        scratch.truth[index] = 1 if holds else 0
-
-
-@kernel
-def _run_program(policies: PolicyTables, scratch: PolicyScratch, start: int, stop: int) -> int:
-    """Return 1 where a rule holds, else 0; its program runs on a stack, the last in bit 0."""
-    stack = 0
-    for position in range(start, stop):
-        code = policies.programs[position]
-        if code >= 0:
-            stack = stack << 1 | int(scratch.truth[code])
-        elif code == PROGRAM_AND:
-            stack = (stack >> 1) & (stack | ~1)
-        elif code == PROGRAM_OR:
-            stack = (stack >> 1) | (stack & 1)
-        else:
-            assert code == PROGRAM_NOT
-            stack = stack ^ 1
-    return stack & 1
-
-
-@kernel
-def _fire_rules(
-    policies: PolicyTables, scratch: PolicyScratch, section_row: int, mask: NDArray[np.uint64]
-) -> np.uint64:
-    """Write the bit of every rule that fires to `mask`; return their reasons together."""
-    start = policies.sections[section_row]["rule_start"]
-    stop = policies.sections[section_row]["rule_stop"]
-    assert stop - start <= 64 * mask.shape[0]
+    """Write to `mask` which rules of a section fired for one request."""
+    first = policies.sections[section_row]["word_start"]
+    words = policies.sections[section_row]["word_stop"] - first
+    assert words <= mask.shape[0]
     for word in range(mask.shape[0]):
-        mask[word] = np.uint64(0)
-    fired = np.uint64(0)
-    for row in range(start, stop):
-        rule = policies.rules[row]
-        holds = np.uint64(_run_program(policies, scratch, rule["start"], rule["stop"]))
-        place = rule["place"]
-        # Multiplied and shifted, not branched: which rules fire cannot be foreseen.
-        mask[place >> 6] |= holds << np.uint64(place & 63)
-        fired |= rule["reason"] * holds
-    return fired
+        mask[word] = scratch.masks[column, first + word] if word < words else np.uint64(0)
 
 
 @kernel
@@ -351,8 +256,9 @@ def judge(
     `channel` (code, -1: any) and is of `institution` (code, -1: any). `amount_cents` ≥ 1 and
     `tenor_days` ≥ 1 are what was asked, `at` the request's time in epoch ms, `preset_reasons` a
     mask that every verdict bears, `available_cents` what is left of the line (-1: no bound).
-    Request `column` of `vectors` float64[columns, BLOCK] (NaN missing), `raw` float64[models,
-    BLOCK] and `pd_ppm` int64[models, BLOCK] (-1 missing) is read.
+    `scratch` knows the block (`rules.begin_block`), whose rules run for the first request of a
+    product. Request `column` of `vectors` float64[columns, BLOCK] (NaN missing), `raw`
+    float64[models, BLOCK] and `pd_ppm` int64[models, BLOCK] (-1 missing) is read.
 
     Writes rows 0 to n - 1 of `verdicts` (schema.VERDICT) and of `rule_masks` uint64[rows, words]:
     bit i is the i-th rule of the section. Every rule runs and every reason is set, also after a
@@ -373,15 +279,15 @@ def judge(
         if channel >= 0 and policy["channels"] & reason_bit(channel) == np.uint64(0):
             continue
         if count == 0:
-            _compute_predicates(policies, scratch, product, section, vectors, raw, pd_ppm, column)
+            fire_rules(policies, scratch, product, section, vectors, raw, pd_ppm)
         assert count < verdicts.shape[0]
         verdict = verdicts[count : count + 1]
         model = policies.sections[section_row]["model"]
         pd = -1
         if model >= 0:
             pd = int(pd_ppm[model, column])
-        reasons = np.uint64(preset_reasons)
-        reasons |= _fire_rules(policies, scratch, section_row, rule_masks[count])
+        reasons = np.uint64(preset_reasons) | scratch.reasons[column, section_row]
+        _copy_mask(policies, scratch, section_row, column, rule_masks[count])
         if model >= 0 and pd < 0:
             reasons |= reason_bit(_SCORE_MISSING)
         if pd > policies.sections[section_row]["cut_off_pd_ppm"]:

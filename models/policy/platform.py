@@ -80,6 +80,7 @@ class PlatformRule(Document):
 class _PlatformDocument(Document):
     partitions: Annotated[int, Field(ge=1, le=PARTITIONS_MAX)] = 1
     decision_key: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+    features: Literal["used", "all"] | Listed[Name] = "used"
     limits: dict[str, int] = Field(default_factory=dict)
     products: Listed[Product]
     channels: Annotated[Listed[Channel], Field(max_length=CHANNELS_MAX)]
@@ -103,12 +104,17 @@ class _InstitutionDocument(Document):
 
 @dataclass(frozen=True)
 class Platform:
-    """`platform.toml`, checked. Codes of products and channels are their places here."""
+    """`platform.toml`, checked. Codes of products and channels are their places here.
+
+    `features`: which columns are computed and stand in evidence. "used": those that models and
+    policies read; names: these besides; "all": the whole catalog.
+    """
 
     path: Path
     sha256: str
     partitions: int
     decision_key: bytes
+    features: Literal["used", "all"] | tuple[str, ...]
     limits: Limits
     products: tuple[Product, ...]
     channels: tuple[Channel, ...]
@@ -166,6 +172,7 @@ def load_platform(config_dir: Path | str) -> Platform:
         sha256=hashlib.sha256(text.data).hexdigest(),
         partitions=document.partitions,
         decision_key=bytes.fromhex(document.decision_key),
+        features=document.features,
         limits=_limits(document.limits, text),
         products=document.products,
         channels=document.channels,

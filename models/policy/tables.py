@@ -4,8 +4,8 @@ Records say where their rows begin and end in the next array: policy → section
 tenors, prices. Policies stand by product, then by institution, so a request looks at one run of
 them. The types are the same for no policy, one or a thousand, so the kernels are compiled once.
 
-Predicates (column, comparison, constant) are distinct over all policies and computed once per
-request into one byte each; a rule is a postfix program over them.
+Predicates (column, comparison, constant) are distinct over all policies and computed once for a
+block of requests, into one bit a request; a rule is a postfix program over them.
 """
 
 from typing import NamedTuple
@@ -13,8 +13,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from models.policy.expression import FEATURE
 from models.policy.reasons import outcome_by_bit
 from streams.buffers import Array
+from streams.limits import BLOCK
 
 APPLICATION = 0
 DRAWDOWN = 1
@@ -28,7 +30,10 @@ RANKINGS = ("cost", "amount")
 PROGRAM_AND = -1
 PROGRAM_OR = -2
 PROGRAM_NOT = -3
-STACK_MAX = 60  # bits of the stack that a program runs on: one signed 64-bit integer
+STACK_MAX = 60  # truths on the stack that a program runs on
+
+BLOCK_WORDS = BLOCK // 64
+"""Words with one bit for each request of a block."""
 
 LIMIT_BPS_MAX = (
     1_000_000  # a limit of a hundred times the income: above it, cents could leave int64
@@ -64,6 +69,8 @@ SECTION = np.dtype(
         ("basis", "i4"),  # column of monthly income or the like, -1: no band refers to it
         ("rule_start", "i4"),
         ("rule_stop", "i4"),
+        ("word_start", "i4"),  # its words in a request's masks
+        ("word_stop", "i4"),
         ("band_start", "i4"),
         ("band_stop", "i4"),
         ("tenor_start", "i4"),
@@ -144,10 +151,34 @@ class PolicyTables(NamedTuple):
 
 
 class PolicyScratch(NamedTuple):
-    """Working memory of the decide kernels, overwritten by each request; one a thread."""
+    """Working memory of the decide kernels: what is known of the block of requests under way; one a
+    thread.
+    """
 
-    truth: NDArray[np.int8]
-    """[predicates], 1 where it holds for this request."""
+    block: NDArray[np.int64]
+    """[2], its number and how many requests are in it."""
+    fired: NDArray[np.int64]
+    """[products, 2], the last block whose rules were run, by section."""
+    computed: NDArray[np.int64]
+    """[predicates], the last block for which each was computed."""
+    truth: NDArray[np.uint64]
+    """[predicates, BLOCK_WORDS], one bit a request."""
+    masks: NDArray[np.uint64]
+    """[BLOCK, words of all sections], one bit a rule that fired."""
+    reasons: NDArray[np.uint64]
+    """[BLOCK, sections], the reasons of those rules."""
+    rows_mask: NDArray[np.uint64]
+    """[BLOCK + 1, BLOCK_WORDS], the bits of the first so many requests."""
+    stack: NDArray[np.uint64]
+    """[STACK_MAX]."""
+    left: NDArray[np.float64]
+    """[BLOCK], what is compared where it is no feature."""
+    right: NDArray[np.float64]
+    """[BLOCK], what it is compared with."""
+    holds: NDArray[np.uint8]
+    """[BLOCK], 1 where it holds."""
+    holds_by_eight: NDArray[np.uint64]
+    """[BLOCK // 8], the same memory."""
 
 
 def empty_tables() -> PolicyTables:
@@ -168,17 +199,46 @@ def empty_tables() -> PolicyTables:
     )
 
 
+def columns_read(tables: PolicyTables) -> list[int]:
+    """Return, rising, the columns of the feature vector that any predicate or limit looks at."""
+    found = {int(row) for row in tables.sections["basis"] if row >= 0}
+    for space, row in (("space", "index"), ("other_space", "other")):
+        taken = tables.predicates[space] == FEATURE
+        found |= {int(index) for index in tables.predicates[row][taken]}
+    return sorted(found)
+
+
 def make_scratch(tables: PolicyTables) -> PolicyScratch:
     """Take the working memory of the decide kernels once, at start."""
-    return PolicyScratch(np.zeros(max(1, len(tables.predicates)), np.int8))
+    predicates, sections = max(1, len(tables.predicates)), max(1, len(tables.sections))
+    words = int(tables.sections["word_stop"].max(initial=1))
+    holds = np.zeros(BLOCK, np.uint8)
+    firsts = [
+        [(1 << min(max(rows - 64 * word, 0), 64)) - 1 for word in range(BLOCK_WORDS)]
+        for rows in range(BLOCK + 1)
+    ]
+    return PolicyScratch(
+        block=np.zeros(2, np.int64),
+        fired=np.zeros((max(1, len(tables.products)), len(SECTIONS)), np.int64),
+        computed=np.zeros(predicates, np.int64),
+        truth=np.zeros((predicates, BLOCK_WORDS), np.uint64),
+        masks=np.zeros((BLOCK, words), np.uint64),
+        reasons=np.zeros((BLOCK, sections), np.uint64),
+        rows_mask=np.array(firsts, np.uint64),
+        stack=np.zeros(STACK_MAX, np.uint64),
+        left=np.zeros(BLOCK),
+        right=np.zeros(BLOCK),
+        holds=holds,
+        holds_by_eight=holds.view(np.uint64),
+    )
 
 
 def rule_words(tables: PolicyTables) -> int:
     """Return how many 64-bit words hold the rule mask of the longest section, at least 1."""
     if not len(tables.sections):
         return 1
-    longest = int((tables.sections["rule_stop"] - tables.sections["rule_start"]).max())
-    return max(1, (longest + 63) // 64)
+    longest = int((tables.sections["word_stop"] - tables.sections["word_start"]).max())
+    return max(1, longest)
 
 
 def candidates_max(tables: PolicyTables) -> int:

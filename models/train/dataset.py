@@ -16,7 +16,7 @@ import polars as pl
 from features.catalog import Catalog, load_catalog
 from models.errors import ModelError
 from models.policy.platform import load_platform
-from streams.config import PUBLIC_KEY_FILE
+from streams.config import PUBLIC_KEY_FILE, load_deployment
 from streams.replay import replay
 
 LABELS = {"applicant": pl.String, "id": pl.String, "bad": pl.Int8, "known_at": pl.Int64}
@@ -73,7 +73,7 @@ def dataset(
     if as_of_ms is not None:
         known = known.filter(pl.col("known_at") <= as_of_ms)
     with _folder(config, policies=policies) as folder:
-        result = replay(events, folder, partitions=partitions)
+        result = replay(events, load_deployment(folder, features="all"), partitions=partitions)
     products = None
     if side is not None:
         products = [p.id for p in load_platform(config).products if p.side == side]

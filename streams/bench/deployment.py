@@ -1,4 +1,7 @@
-"""The deployment that is measured: one institution, a line and a loan, one model on 48 features."""
+"""The deployment that is measured: a line and a loan, lenders with rules and models on 48 features.
+
+One lender, a few rules and one model, or as many of each as are asked for.
+"""
 
 from pathlib import Path
 
@@ -19,6 +22,7 @@ _CAP_CENTS = 10**14
 
 _PLATFORM = f"""\
 decision_key = "000102030405060708090a0b0c0d0e0f"
+features = "%s"
 
 [[products]]
 id = "{LINE}"
@@ -46,7 +50,7 @@ reason = "velocity"
 """
 
 _INSTITUTION = f"""\
-id = "lender"
+id = "%s"
 name = "The lender that is measured"
 
 [caps]
@@ -107,7 +111,7 @@ when = "worst_dpd_days > 60 or bureau_worst_dpd_days > 60"
 reason = "worst_dpd"
 """
 
-_SCORED = f'model = "{MODEL}"\ncut_off_pd_ppm = 150_000\nbands = "%s.csv"'
+_SCORED = 'model = "%s"\ncut_off_pd_ppm = 150_000\nbands = "%s.csv"'
 _UNSCORED = 'bands = "flat.csv"'
 
 # Three bands up to the cut-off: two thirds of the scores below it are approved.
@@ -129,39 +133,94 @@ pd_ppm_max,rate_bps,fee_bps,limit_cents,tenor_days_max
 """
 
 
-def write_deployment(folder: Path, *, scored: bool) -> None:
-    """Write the config folder; with `scored` its policies need the model of `write_model`."""
-    lender = folder / "institutions" / "lender"
-    lender.mkdir(parents=True, exist_ok=True)
-    draw, loan = _UNSCORED, _UNSCORED
-    if scored:
-        draw, loan = _SCORED % "draw", _SCORED % "loan" + '\nincome = "income_cents"'
-    (folder / "platform.toml").write_text(_PLATFORM)
-    for name, text in (
-        ("institution.toml", _INSTITUTION),
-        ("card.toml", _LINE_POLICY % draw),
-        ("loan.toml", _LOAN_POLICY % loan),
-        ("draw.csv", _DRAW_BANDS),
-        ("loan.csv", _LOAN_BANDS),
-        ("flat.csv", _FLAT_BANDS),
-    ):
-        (lender / name).write_text(text)
+# Rules that are asked for beyond those above: a column and the least that lets a rule fire. A step
+# between them makes every one distinct; a few in a hundred requests fire the lowest.
+_MORE = (
+    ("order_cents_sum_90d", 600_000, 211), ("order_cents_sum_30d", 300_000, 173),
+    ("order_cents_max_90d", 49_500, 3), ("order_cents_mean_90d", 35_000, 19),
+    ("order_days_since_last_365d", 25, 1), ("request_amount_cents", 590_000, 97),
+    ("existing_debt_cents", 4_900_000, 401), ("transfer_in_cents_sum_90d", 250_000, 131),
+    ("refund_cents_sum_90d", 200_000, 89), ("order_cents_sum_365d", 700_000, 223),
+)  # fmt: skip
+_OWN_RULES = 5  # of the first section and of the second, together
+_RULE = """
+[[%s.rules]]
+when = "%s > %d"
+reason = "velocity"
+name = "more_%d"
+"""
+
+
+def model_name(number: int) -> str:
+    """Return the name of one of the models: the first is MODEL."""
+    return MODEL if number == 0 else f"{MODEL}_{number}"
+
+
+def lender_name(number: int) -> str:
+    """Return the id of one of the institutions: the first is "lender"."""
+    return "lender" if number == 0 else f"lender_{number:02d}"
+
+
+def write_deployment(
+    folder: Path, *, scored: bool, institutions: int = 1, rules: int = 0, models: int = 1
+) -> None:
+    """Write the config folder; with `scored` its policies need the models of `write_model`, without
+    its evidence holds every column of the catalog.
+
+    `institutions` lend, each the same but by its model, in turn one of `models`; `rules` are those
+    of each line's drawdowns and of each loan's applications over all institutions, never fewer than
+    the few that every institution has.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "platform.toml").write_text(_PLATFORM % ("used" if scored else "all"))
+    for number in range(institutions):
+        lender = folder / "institutions" / lender_name(number)
+        lender.mkdir(parents=True, exist_ok=True)
+        draw, loan = _UNSCORED, _UNSCORED
+        if scored:
+            name = model_name(number % models)
+            draw, loan = _SCORED % (name, "draw"), _SCORED % (name, "loan")
+            loan += '\nincome = "income_cents"'
+        more = range(number, max(0, rules - _OWN_RULES * institutions), institutions)
+        for file, text in (
+            ("institution.toml", _INSTITUTION % lender_name(number)),
+            ("card.toml", _LINE_POLICY % draw + _more_rules("drawdown", more)),
+            ("loan.toml", _LOAN_POLICY % loan + _more_rules("application", more)),
+            ("draw.csv", _DRAW_BANDS),
+            ("loan.csv", _LOAN_BANDS),
+            ("flat.csv", _FLAT_BANDS),
+        ):
+            (lender / file).write_text(text)
+
+
+def _more_rules(section: str, numbers: range) -> str:
+    rules = []
+    for number in numbers:
+        column, least, step = _MORE[number % len(_MORE)]
+        rules.append(_RULE % (section, column, least + step * (number // len(_MORE)), number))
+    return "".join(rules)
 
 
 def write_model(
-    folder: Path, catalog: Catalog, vectors: NDArray[np.float64], trees: int, leaves: int
+    folder: Path,
+    catalog: Catalog,
+    vectors: NDArray[np.float64],
+    trees: int,
+    leaves: int,
+    number: int = 0,
 ) -> None:
     """Train a model of `trees` trees with `leaves` leaves each on real vectors and random outcomes.
 
     `vectors` float64[requests, columns], NaN missing, are what the step derives from such traffic,
     so that rows spread over the trees as they do in life. Features are the 48 columns with the most
     different values. Scores are calibrated by their own quantiles: PD 0 to 25 % in even steps.
+    Each `number` has other outcomes, and so other trees.
     """
     names = list(catalog.columns)
     different = [len(np.unique(column)) for column in vectors.T]
     columns = sorted(np.argsort(different, kind="stable")[-FEATURES:].tolist())
     X = np.ascontiguousarray(vectors[:, columns])
-    outcome = np.random.default_rng(1).integers(2, size=len(X)).astype(np.float64)
+    outcome = np.random.default_rng(1 + number).integers(2, size=len(X)).astype(np.float64)
     settings = {
         "objective": "binary", "num_leaves": leaves, "min_data_in_leaf": 1, "learning_rate": 0.05,
         "min_sum_hessian_in_leaf": 0.0, "seed": 1, "num_threads": 1, "deterministic": True,
@@ -172,8 +231,8 @@ def write_model(
     raw = np.unique(np.quantile(booster.predict(X, raw_score=True), np.linspace(0, 1, 51)[1:-1]))
     steps = [round(250_000 * (place + 1) / (len(raw) + 1)) for place in range(len(raw))]
     save_model(
-        folder / MODELS_FOLDER / MODEL,
-        name=MODEL,
+        folder / MODELS_FOLDER / model_name(number),
+        name=model_name(number),
         kind="lightgbm",
         model=booster.model_to_string().encode(),
         calibration=Calibration([-np.inf, *raw.tolist()], [0, *steps]),

@@ -5,24 +5,31 @@
 3. Each round runs it through a step that starts from there; timed is: copy into the batch, decode
    to encode.
 4. Answers are checked: one decision for each request, nothing refused, money conserved, and the
-   same bytes in every round, one of which has smaller batches.
+   same bytes in every round, one of which has smaller batches; and the scores of the models equal
+   LightGBM's, whose own batch prediction of the same vectors is timed beside it.
 """
 
 import hashlib
+import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+import lightgbm as lgb
 import numpy as np
 import orjson
+from numba.core.runtime import rtsys
 from numpy.typing import NDArray
 
-from streams.bench.deployment import write_deployment, write_model
+from models.score import score_rows
+from streams.bench.deployment import model_name, write_deployment, write_model
 from streams.bench.traffic import START_MS, Load, Record, Traffic, make_loads
 from streams.buffers import Out
-from streams.config import load_deployment
+from streams.config import MODELS_FOLDER, load_deployment
 from streams.control.records import ControlLog, Position
 from streams.counters import DECIDED, REFUSED
 from streams.deployment import Deployment
@@ -38,7 +45,9 @@ KINDS = {"requests": 1.0, "mixed": 0.1}  # traffic: share of requests in it
 
 
 class Size(NamedTuple):
-    """What is measured: events a round, the population and its history, the model, timed rounds."""
+    """What is measured: events a round, the population and its history, the model, timed rounds;
+    who lends, with how many rules and models, and the share of events that one applicant sends.
+    """
 
     events: int = 200_000
     applicants: int = 50_000
@@ -46,6 +55,10 @@ class Size(NamedTuple):
     trees: int = 200
     leaves: int = 31
     rounds: int = 3
+    institutions: int = 1
+    rules: int = 5
+    models: int = 1
+    hot_share: float = 0.0
 
 
 class Result(NamedTuple):
@@ -64,35 +77,127 @@ class Result(NamedTuple):
     us_per_event: float
     us_per_request: float
     cpu_us_per_event: float
+    allocations_per_event: float
     out_bytes: int
     sha256: str
+
+
+class Report(NamedTuple):
+    """What a run found: results by traffic, and what LightGBM needs for a row of the same model."""
+
+    results: list[Result]
+    lightgbm_batch_microseconds_per_row: float
+    state_bytes_per_applicant: float
+
+    def summary(self) -> dict[str, object]:
+        """Return the report as one JSON object; figures in front are those of requests alone."""
+        first = self.results[0]
+        return {
+            "requests_per_second": first.requests_per_second,
+            "microseconds_per_request": first.us_per_request,
+            "allocations_per_event": first.allocations_per_event,
+            "lightgbm_batch_microseconds_per_row": self.lightgbm_batch_microseconds_per_row,
+            "state_bytes_per_applicant": self.state_bytes_per_applicant,
+            **{each.traffic: each._asdict() for each in self.results},
+        }
 
 
 class _Round(NamedTuple):
     seconds: float
     cpu_seconds: float
+    allocations: int
     sha256: str
     out_bytes: int
     requests: int
     approved: int
 
 
-def bench_step(size: Size, on_stage: Callable[[str], None] = lambda _: None) -> list[Result]:
+def bench_step(size: Size, on_stage: Callable[[str], None] = lambda _: None) -> Report:
     """Measure traffic of requests alone, then of one request in ten events.
 
     `on_stage` is told what goes on. Raises `DipperError` where an answer is not the expected one.
     """
     with tempfile.TemporaryDirectory(prefix="dipper-bench-") as name:
-        folder = Path(name)
+        lab = Lab(Path(name), size, on_stage)
+        deployment = lab.deployment(size)
+        return Report(
+            [measure(deployment, traffic, size, on_stage) for traffic in KINDS],
+            lab.time_lightgbm(),
+            round(state_bytes(deployment, size), 1),
+        )
+
+
+class Lab:
+    """A folder with models trained on vectors that the step derived; deployments are made of it."""
+
+    def __init__(self, folder: Path, size: Size, on_stage: Callable[[str], None]) -> None:
+        """Derive vectors and train `size.models` models; takes some seconds each."""
+        self.folder = folder
         on_stage("compile, and derive vectors to train on")
         write_deployment(folder, scored=False)
-        unscored = load_deployment(folder, _limits(size))
-        vectors = _vectors(unscored, size)
-        on_stage(f"train {size.trees} trees of {size.leaves} leaves on {len(vectors):,} vectors")
-        write_model(folder, unscored.catalog, vectors, size.trees, size.leaves)
-        write_deployment(folder, scored=True)
-        deployment = load_deployment(folder, _limits(size))
-        return [_measure(deployment, traffic, size, on_stage) for traffic in KINDS]
+        self._unscored = load_deployment(folder, _limits(size))
+        self.vectors = _vectors(self._unscored, size)
+        for number in range(size.models):
+            on_stage(f"train {size.trees} trees of {size.leaves} leaves, model {number + 1}")
+            write_model(
+                folder, self._unscored.catalog, self.vectors, size.trees, size.leaves, number
+            )
+
+    def deployment(self, size: Size) -> Deployment:
+        """Return a deployment of that size, of the models that are there."""
+        models = self.folder / MODELS_FOLDER
+        with tempfile.TemporaryDirectory(prefix="dipper-bench-") as name:
+            folder = Path(name)
+            write_deployment(
+                folder,
+                scored=True,
+                institutions=size.institutions,
+                rules=size.rules,
+                models=size.models,
+            )
+            for number in range(size.models):
+                shutil.copytree(
+                    models / model_name(number), folder / MODELS_FOLDER / model_name(number)
+                )
+            return load_deployment(folder, _limits(size))
+
+    def time_lightgbm(self) -> float:
+        """Return LightGBM's own µs a row, all vectors at once on one core, best of three.
+
+        Raises `DipperError` where a score differs in a bit from that of the compiled model.
+        """
+        deployment = self.deployment(Size())
+        (info,) = deployment.model_infos
+        places = self._unscored.catalog.columns
+        X = np.ascontiguousarray(self.vectors[:, [places[name] for name in info.features]])
+        ours = self.vectors[:, [places[name] for name in deployment.catalog.columns]]
+        booster = lgb.Booster(model_file=self.folder / MODELS_FOLDER / info.name / "model.txt")
+        seconds = []
+        for _ in range(3):
+            start = time.perf_counter()
+            raw = booster.predict(X, raw_score=True, num_threads=1)
+            seconds.append(time.perf_counter() - start)
+        if not np.array_equal(raw, score_rows(deployment.models, ours)[0][0]):
+            raise DipperError("the compiled model's scores are not LightGBM's")
+        return round(1e6 * min(seconds) / len(X), 4)
+
+
+def state_bytes(deployment: Deployment, size: Size) -> float:
+    """Return what one applicant with its history takes: its row, slots, pages, ids and loans.
+
+    Counted are rows in use, at the size of their layout: half of the applicants have a loan.
+    """
+    prepared = _Prepared(deployment, Traffic(min(size.applicants, 1_000)), size.history)
+    state = prepared.step.core.state
+    people = int(state.applicants["used"].sum())
+    slot = 2 * state.applicant_slots.itemsize  # tables have two slots a row
+    taken = people * (state.applicants.itemsize + slot)
+    pages = int((state.pages["count"] > 0).sum())
+    taken += pages * (state.pages.itemsize + state.entries[0].nbytes)
+    taken += int((state.loans["state"] > 0).sum()) * (state.loans.itemsize + slot)
+    taken += int((state.dues["due_at"] > 0).sum()) * state.dues.itemsize
+    taken += int((state.lines["state"] > 0).sum()) * (state.lines.itemsize + slot)
+    return taken / people
 
 
 def _limits(size: Size) -> dict[str, int]:
@@ -142,21 +247,23 @@ class _Prepared:
         entries = [*control.grants(), *control.ticks(START_MS)]
         self._drain([(None, entry.value) for entry in entries])
         self._drain(traffic.history(history))
-        for out in self.run(list(traffic.line_requests())):
+        for out in self.run(traffic.line_requests()):
             for start, length in _values(out, OUT_DECISION):
                 decision = orjson.loads(out.data[start : start + length].tobytes())
                 self.lines[decision["applicant"].encode()] = decision["id"].encode()
         self._drain(traffic.accepts(self.lines))
 
-    def run(self, records: Sequence[Record]) -> Iterator[Out]:
+    def run(self, records: Iterable[Record]) -> Iterator[Out]:
         """Decide records; yield the output as the step does."""
-        for load in make_loads(records, BATCH_ROWS, self.offset):
-            load.fill(self.step.batch)
-            yield from self.step.run()
-        self.offset += len(records)
+        waiting = iter(records)
+        while some := list(islice(waiting, 16 * BATCH_ROWS)):
+            for load in make_loads(some, BATCH_ROWS, self.offset):
+                load.fill(self.step.batch)
+                yield from self.step.run()
+            self.offset += len(some)
 
     def _drain(self, records: Iterable[Record]) -> None:
-        for _ in self.run(list(records)):
+        for _ in self.run(records):
             continue
 
 
@@ -166,9 +273,12 @@ def _values(out: Out, topic: int) -> Iterator[tuple[int, int]]:
     return zip(mine["value_start"].tolist(), mine["value_len"].tolist(), strict=True)
 
 
-def _measure(
+def measure(
     deployment: Deployment, traffic: str, size: Size, on_stage: Callable[[str], None]
 ) -> Result:
+    """Measure one kind of traffic, `KINDS`, under a deployment; raise `DipperError` on a wrong
+    answer.
+    """
     rounds = []
     for number in range(size.rounds + 1):
         last = number == size.rounds
@@ -176,12 +286,13 @@ def _measure(
         on_stage(f"{traffic}: {'check batches of' if last else 'round of'} {batch_rows:,} rows")
         prepared = _Prepared(deployment, Traffic(size.applicants), size.history)
         share = KINDS[traffic]
-        records = list(prepared.traffic.mixed(size.events, prepared.lines, share))
+        records = list(prepared.traffic.mixed(size.events, prepared.lines, share, size.hot_share))
         loads = make_loads(records, batch_rows, prepared.offset)
         rounds.append(_run(prepared.step, loads))
     best = min(rounds[:-1], key=lambda each: each.seconds)
     asked = sum(b'"type":"drawdown"' in v or b'"type":"application"' in v for _, v in records)
-    _check(traffic, {each._replace(seconds=0.0, cpu_seconds=0.0) for each in rounds}, asked)
+    timeless = {each._replace(seconds=0.0, cpu_seconds=0.0, allocations=0) for each in rounds}
+    _check(traffic, timeless, asked)
     return Result(
         traffic=traffic,
         events=size.events,
@@ -194,24 +305,34 @@ def _measure(
         cpu_us_per_event=round(
             1e6 * min(each.cpu_seconds for each in rounds[:-1]) / size.events, 4
         ),
+        allocations_per_event=round(min(each.allocations for each in rounds) / size.events, 4),
         out_bytes=best.out_bytes,
         sha256=best.sha256,
     )
 
 
 class _Watch:
-    """Adds up wall-clock and processor time between `start` and `stop`."""
+    """Adds up wall-clock and processor time, and memory taken, between `start` and `stop`.
+
+    Taken are blocks that Python holds more than before, and what Numba's runtime has allocated.
+    """
 
     def __init__(self) -> None:
         self.seconds = self.cpu_seconds = 0.0
-        self._since = (0.0, 0.0)
+        self.allocations = 0
+        self._since = (0, 0.0, 0.0)
 
     def start(self) -> None:
-        self._since = (time.perf_counter(), time.thread_time())
+        self._since = (_allocations(), time.perf_counter(), time.thread_time())
 
     def stop(self) -> None:
-        self.seconds += time.perf_counter() - self._since[0]
-        self.cpu_seconds += time.thread_time() - self._since[1]
+        self.seconds += time.perf_counter() - self._since[1]
+        self.cpu_seconds += time.thread_time() - self._since[2]
+        self.allocations += max(0, _allocations() - self._since[0])
+
+
+def _allocations() -> int:
+    return sys.getallocatedblocks() + rtsys.get_allocation_stats().alloc
 
 
 def _run(step: Step, loads: Sequence[Load]) -> _Round:
@@ -241,6 +362,7 @@ def _run(step: Step, loads: Sequence[Load]) -> _Round:
     return _Round(
         watch.seconds,
         watch.cpu_seconds,
+        watch.allocations,
         digest.hexdigest(),
         out_bytes,
         int(counted[decided].sum()),

@@ -69,11 +69,20 @@ class Traffic:
         return self.mixed(count, lines, 1.0)
 
     def mixed(
-        self, count: int, lines: Mapping[bytes, bytes], request_share: float
+        self,
+        count: int,
+        lines: Mapping[bytes, bytes],
+        request_share: float,
+        hot_share: float = 0.0,
     ) -> Iterator[Record]:
-        """Yield `count` events, 250 a millisecond, of which `request_share` are requests."""
+        """Yield `count` events, 250 a millisecond, of which `request_share` are requests and
+        `hot_share` are of the first applicant.
+        """
         draws = self._rng.random((count, 2)).tolist()
-        rows = self._rng.integers(len(self._ids), size=count).tolist()
+        drawn = self._rng.integers(len(self._ids), size=count)
+        if hot_share:
+            drawn[self._rng.random(count) < hot_share] = 0
+        rows = drawn.tolist()
         amounts = self._rng.integers(1_000, 30_000, count).tolist()
         for number, ((draw, other), row, amount) in enumerate(
             zip(draws, rows, amounts, strict=True)

@@ -34,14 +34,22 @@ def step(
     trees: Annotated[int, typer.Option(min=1, help="Trees of the model.")] = 200,
     leaves: Annotated[int, typer.Option(min=2, help="Leaves a tree.")] = 31,
     rounds: Annotated[int, typer.Option(min=1, help="Timed rounds; the fastest counts.")] = 3,
+    grow: Annotated[
+        str,
+        typer.Option(
+            help="Also by one thing alone: applicants, history, institutions, rules, "
+            "models, hot_share, platform, or all."
+        ),
+    ] = "",
     summary: Annotated[
         Summary, typer.Option(help="json: the last line is one JSON object.")
     ] = Summary.table,
 ) -> None:
     """Run requests through the step, bytes to bytes, on one core, and check every answer.
 
-    Exit code 2 where a request has no decision, a record is refused, money is not conserved, or two
-    rounds differ in a byte.
+    Beside it LightGBM scores the same vectors with the same model. Exit code 2 where a request has
+    no decision, a record is refused, money is not conserved, two rounds differ in a byte, or a
+    score is not LightGBM's.
     """
     import json
 
@@ -49,21 +57,43 @@ def step(
     from rich.table import Table
 
     from streams.bench.step import Size, bench_step
+    from streams.bench.step_growth import AXES
+    from streams.bench.step_growth import grow as grow_by
 
+    wanted = list(AXES) if grow == "all" else [grow] if grow else []
+    if not set(wanted) <= AXES.keys():
+        raise typer.BadParameter(f"{grow} is none of {', '.join(AXES)}, all", param_hint="--grow")
     console = Console(stderr=True)
     size = Size(requests, applicants, history, trees, leaves, rounds)
     with console.status("start") as status:
-        results = bench_step(size, status.update)
+        report = bench_step(size, status.update)
+    found = report.summary()
     table = Table(
         "traffic", "requests", "events/s", "requests/s", "µs/event", "cpu µs", "hash",
         title=f"{requests:,} events, bytes to bytes, one core; {trees} trees of {leaves} leaves",
     )  # fmt: skip
-    for each in results:
+    for each in report.results:
         table.add_row(
             each.traffic, f"{each.requests:,}", f"{each.events_per_second:,.0f}",
             f"{each.requests_per_second:,.0f}", f"{each.us_per_event:.2f}",
             f"{each.cpu_us_per_event:.2f}", each.sha256[:12],
         )  # fmt: skip
     Console().print(table)
+    growth: dict[str, object] = {}
+    for axis in wanted:
+        with console.status("start") as status:
+            rows = grow_by(axis, size, status.update)
+        grown = Table(axis, "applicants", "history", "requests/s", "µs/request", "bytes", "hash")
+        for value, at, each, state in rows:
+            grown.add_row(
+                f"{value:,}", f"{at.applicants:,}", f"{at.history:,}",
+                f"{each.requests_per_second:,.0f}", f"{each.us_per_request:.2f}",
+                f"{state:,.0f}", each.sha256[:12],
+            )  # fmt: skip
+        Console().print(grown)
+        growth[axis] = [
+            {axis: value, "size": at._asdict(), "state_bytes": state, **each._asdict()}
+            for value, at, each, state in rows
+        ]
     if summary is Summary.json:
-        typer.echo(json.dumps({each.traffic: each._asdict() for each in results}))
+        typer.echo(json.dumps({**found, "growth": growth}))

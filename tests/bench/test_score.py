@@ -34,7 +34,7 @@ def scorer(
 ) -> tuple[Callable[[int], None], NDArray[np.float64]]:
     """Return a call that scores the first so many rows, and where it writes raw scores."""
     raw, pd_ppm = np.zeros((1, BLOCK)), np.zeros((1, BLOCK), np.int64)
-    vectors, scratch = to_block(rows, FEATURES, list(range(FEATURES))), make_scratch()
+    vectors, scratch = to_block(rows, FEATURES, list(range(FEATURES))), make_scratch(tables)
     return lambda n_rows: score_block(tables, vectors, n_rows, raw, pd_ppm, scratch), raw
 
 

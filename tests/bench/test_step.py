@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from streams import cli
 from streams.bench import step as bench
+from streams.bench.step_growth import grow
 from streams.errors import DipperError
 
 SMALL = bench.Size(events=3_000, applicants=300, history=5, trees=5, leaves=7, rounds=1)
@@ -22,10 +23,27 @@ def test_the_bench_runs_and_checks_its_answers() -> None:
     results = json.loads(done.stdout.splitlines()[-1])
     assert results["requests"]["requests"] == 3_000
     assert 200 < results["mixed"]["requests"] < 400
-    for each in results.values():
+    assert results["requests_per_second"] == results["requests"]["requests_per_second"]
+    assert results["lightgbm_batch_microseconds_per_row"] > 0
+    assert results["allocations_per_event"] < 0.1
+    assert 0 < results["state_bytes_per_applicant"] < 1_536
+    for each in (results["requests"], results["mixed"]):
         assert 0 < each["approved"] < each["requests"]
         assert re.fullmatch("[0-9a-f]{64}", each["sha256"])
         assert each["requests_per_second"] <= each["events_per_second"]
+
+
+@pytest.mark.parametrize(
+    ("axis", "values"),
+    [("history", [0, 40]), ("institutions", [2]), ("rules", [70]), ("models", [2]),
+     ("hot_share", [0.5]), ("platform", [2]), ("applicants", [500])],
+)  # fmt: skip
+def test_cost_is_told_as_it_grows(axis: str, values: list[float]) -> None:
+    """One thing grows, the answers stay those expected, and each row has a hash of its own."""
+    rows = grow(axis, SMALL._replace(events=1_000), values=values)
+    assert [row[0] for row in rows] == values
+    assert len({row[2].sha256 for row in rows}) == len(values)
+    assert all(row[2].requests == row[2].events for row in rows)
 
 
 def test_a_wrong_answer_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

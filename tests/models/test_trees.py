@@ -23,7 +23,7 @@ from models.tables import (
     join_models,
     make_scratch,
 )
-from models.trees import compile_trees, lowest_leaf
+from models.trees import compile_trees
 from tests.models.tree_twin import EDGES, FEATURES, random_model, render, to_block, twin_raw, values
 from tests.sizes import sized
 
@@ -44,7 +44,7 @@ def raw_scores(
     """Score one block; what the kernel must not touch stays NaN."""
     count = len(tables.models)
     raw, pd_ppm = np.full((count, BLOCK), np.nan), np.full((count, BLOCK), -5, np.int64)
-    score_block(tables, vectors, n_rows, raw, pd_ppm, make_scratch())
+    score_block(tables, vectors, n_rows, raw, pd_ppm, make_scratch(tables))
     assert np.isnan(raw[:, n_rows:]).all()
     assert (pd_ppm[:, n_rows:] == -5).all()
     return raw[:, :n_rows]
@@ -159,14 +159,6 @@ def test_path_is_chosen_at_load() -> None:
     """Up to 64 leaves a tree is masked, beyond it is walked."""
     tables = compile_trees(random_model(0, [1, 2, 64, 65]), PLACE)
     assert tables.trees["path"].tolist() == [PATH_MASK, PATH_MASK, PATH_MASK, PATH_WALK]
-
-
-@pytest.mark.kernel
-def test_lowest_leaf_finds_each_bit() -> None:
-    """Every one of the 64 leaves is found, whatever stands above it."""
-    for leaf in range(64):
-        for above in (0, (1 << 64) - (2 << leaf)):
-            assert lowest_leaf(np.uint64(above + (1 << leaf))) == leaf
 
 
 @pytest.mark.kernel

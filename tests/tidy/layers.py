@@ -8,6 +8,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "streams.limits",
         "streams.schema",
         "streams.compile",
+        "streams.intrinsics",
         "streams.kernel_cache",
         "streams.kernel_library",
         "streams.progress",
@@ -16,7 +17,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("streams.buffers", "streams.state", "streams.codec"),
     ("features",),
     ("models",),
-    ("streams.funding", "streams.admit", "streams.record", "streams.count"),
+    ("streams.funding", "streams.admit", "streams.ahead", "streams.record", "streams.count"),
     (
         "streams.step",
         "streams.wave",

@@ -7,6 +7,7 @@ import pytest
 
 from models.policy.judge import judge
 from models.policy.reasons import codes_of, mask_of
+from models.policy.rules import begin_block
 from models.policy.tables import make_scratch
 from streams.limits import BLOCK
 from streams.schema import VERDICT, Cap, Outcome
@@ -70,8 +71,10 @@ def test_a_request_comes_to_its_verdict(tmp_path: Path, row: str) -> None:
     pd_ppm = np.full((2, BLOCK), -1, np.int64)
     pd_ppm[0, 3] = pd
     verdicts = np.zeros(1, VERDICT)
+    scratch = make_scratch(policies.tables)
+    begin_block(scratch, 4)
     count = judge(
-        policies.tables, make_scratch(policies.tables), ("apply", "draw").index(section),
+        policies.tables, scratch, ("apply", "draw").index(section),
         ("loan", "line").index(product), ("app", "own").index(channel), -1, amount, tenor,
         2_000_000_000_000, np.uint64(0), available, vectors, raw, pd_ppm, 3, verdicts,
         np.zeros((1, policies.rule_words), np.uint64),
@@ -96,8 +99,10 @@ def test_preset_reasons_stand_beside_the_policys_own(tmp_path: Path) -> None:
     policies = load(write(tmp_path))
     verdicts = np.zeros(1, VERDICT)
     blocks = (np.full((len(COLUMNS), BLOCK), np.nan), np.full((2, BLOCK), np.nan))
+    scratch = make_scratch(policies.tables)
+    begin_block(scratch, 1)
     judge(
-        policies.tables, make_scratch(policies.tables), 1, 1, -1, 0, 50, 30, 0,
+        policies.tables, scratch, 1, 1, -1, 0, 50, 30, 0,
         np.uint64(mask_of(("line_not_active",))), 1_000, *blocks,
         np.full((2, BLOCK), -1, np.int64), 0, verdicts, np.zeros((1, 1), np.uint64),
     )  # fmt: skip

@@ -34,6 +34,7 @@ from models.policy.expression import (
 )
 from models.policy.judge import judge, rank, share_of
 from models.policy.reasons import REASONS, mask_of
+from models.policy.rules import begin_block
 from models.policy.tables import candidates_max, empty_tables, make_scratch, rule_words
 from streams.limits import AMOUNT_CENTS_MAX, BLOCK
 from streams.schema import VERDICT
@@ -189,6 +190,7 @@ def test_judge_and_rank_are_as_plain_python(
             data.draw(st.sampled_from([-1, -1, 0, 1])),
         )
         column = data.draw(st.sampled_from([0, 5, BLOCK - 1]))
+        begin_block(scratch, data.draw(st.integers(column + 1, BLOCK)))
         count = judge(
             tables, scratch, *where, request.amount_cents, request.tenor_days, request.at,
             np.uint64(mask_of(tuple(request.preset))), request.available,
