@@ -146,7 +146,7 @@ def _count(cells: Array, cell: int, amount: int, at: int) -> None:
 
 @kernel
 def _see(
-    counterparty: int,
+    counterparty: np.int64,
     distinct: int,
     cell: int,
     seen_mask: int,

@@ -49,10 +49,10 @@ trailing_zeros: Any
 
 if config.DISABLE_JIT:
 
-    def prefetch(_array: Any, _row: int, _byte: int) -> None:  # type: ignore[no-redef]
+    def prefetch(_array: Any, _row: int, _byte: int) -> None:
         """Do nothing: there is no cache to fill."""
 
-    def trailing_zeros(word: Any) -> Any:  # type: ignore[no-redef]
+    def trailing_zeros(word: Any) -> Any:
         """Return how many low bits are 0."""
         return type(word)((int(word) & -int(word)).bit_length() - 1)
 

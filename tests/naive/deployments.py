@@ -17,6 +17,7 @@ from tests.models.tree_twin import random_model, render
 
 PLATFORM = """\
 decision_key = "000102030405060708090a0b0c0d0e0f"
+features = "all"
 
 [[products]]
 id = "cash_line"

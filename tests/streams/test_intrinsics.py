@@ -9,11 +9,11 @@ from streams.intrinsics import prefetch, trailing_zeros
 
 @kernel
 def _zeros_of(word: np.uint64) -> np.uint64:
-    return trailing_zeros(word)  # type: ignore[no-any-return]
+    return trailing_zeros(word)
 
 
 @kernel
-def _ask_for(array: np.ndarray, row: int) -> int:  # type: ignore[type-arg]
+def _ask_for(array: np.ndarray, row: int) -> int:
     prefetch(array, row, 64)
     return row
 
