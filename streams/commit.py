@@ -22,75 +22,34 @@ again and writes the same bytes under the same ids; nothing is left out.
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.errors import (
-    CommitFailedError,
-    GroupAuthorizationFailedError,
-    IllegalStateError,
-    InvalidProducerEpoch,
-    InvalidProducerIdMapping,
-    InvalidTxnState,
-    KafkaError,
-    MessageSizeTooLargeError,
-    OutOfOrderSequenceNumber,
-    ProducerFenced,
-    TopicAuthorizationFailedError,
-    TransactionalIdAuthorizationFailed,
-)
-
-from streams.broker.client import abandon_producer, make_transactional_producer
 from streams.broker.pack import Chunk
-from streams.errors import BrokerError
+from streams.ports import Log, Place, Sendable, TransactionalWriter, UnansweredError, Writer
 from streams.topology import STEP_OUTPUTS
 
 ANSWER_S_MAX = 5.0
-
-# Somebody else has the partition, or the broker has ended our transaction as that of a dead worker.
-_FENCED = (
-    ProducerFenced,
-    InvalidProducerEpoch,
-    InvalidProducerIdMapping,
-    InvalidTxnState,
-    OutOfOrderSequenceNumber,
-    CommitFailedError,
-    IllegalStateError,
-)
-_FOR_GOOD = (
-    TopicAuthorizationFailedError,
-    GroupAuthorizationFailedError,
-    TransactionalIdAuthorizationFailed,
-    MessageSizeTooLargeError,
-)
-
-
-class FencedError(Exception):
-    """The partition is another's: give it up, ask the group, never open again by oneself."""
-
-
-class UnansweredError(Exception):
-    """Whether it stands is not known: open again, if still assigned, and look."""
 
 
 class Committer(ABC):
     """Steps 1 to 6 for one partition.
 
-    Each raises `FencedError` or `UnansweredError`, and `BrokerError` where the broker refuses for
+    Each raises `FencedError` or `UnansweredError`, and `DipperError` where the broker refuses for
     good.
     """
 
-    def __init__(self, partition: TopicPartition) -> None:
-        self._partition = partition
+    def __init__(self, log: Log, group: str) -> None:
+        self._log = log
+        self._group = group
 
     @abstractmethod
-    async def open(self) -> None:
-        """Step 1."""
+    async def open(self) -> int:
+        """Step 1; return the committed offset, which nobody else can move any more."""
 
     @abstractmethod
     async def send(self, chunk: Chunk) -> None:
-        """Steps 2 and 3, and wait: a part of what one step wrote, since memory is bounded."""
+        """Steps 2, 3 and 5 for a part of what one step wrote, since memory is bounded."""
 
     @abstractmethod
     async def finish(self, chunk: Chunk, offset: int) -> None:
@@ -100,102 +59,86 @@ class Committer(ABC):
     async def close(self) -> None:
         """Let go; harmless when nothing is open. What is not finished will not stand."""
 
+    async def _committed(self) -> int:
+        return max(await self._log.committed(self._group), 0)
+
 
 class Transactions(Committer):
     """Exactly once."""
 
-    def __init__(self, bootstrap: str, group: str, partition: TopicPartition) -> None:
-        super().__init__(partition)
-        self._bootstrap = bootstrap
-        self._group = group
-        self._producer: AIOKafkaProducer | None = None
+    def __init__(self, writer: TransactionalWriter, log: Log, group: str) -> None:
+        super().__init__(log, group)
+        self._writer = writer
         self._begun = False
 
-    @property
-    def transactional_id(self) -> str:
-        """Return the id: the same in every worker of the group, and after every restart."""
-        return f"{self._group}-{self._partition.topic}-{self._partition.partition}"
-
-    async def open(self) -> None:
+    async def open(self) -> int:
         """Step 1."""
         await self.close()
-        producer = make_transactional_producer(self._bootstrap, self.transactional_id)
-        self._producer = producer
-        await _answered(producer.start())
+        await _answered(self._writer.start())
+        return await self._committed()
 
     async def send(self, chunk: Chunk) -> None:
         """Steps 2, 3 and 5."""
-        await _answered(self._send(chunk, ()))
+        await _answered(self._send(chunk))
 
     async def finish(self, chunk: Chunk, offset: int) -> None:
         """Steps 2 to 6."""
         await _answered(self._finish(chunk, offset))
 
     async def close(self) -> None:
-        """Abandon the producer."""
-        producer, self._producer = self._producer, None
+        """Abandon the transaction, if one is open."""
         self._begun = False
-        if producer is not None:
-            await abandon_producer(producer)
+        await self._writer.abandon()
 
     async def _finish(self, chunk: Chunk, offset: int) -> None:
-        producer = self._producer
-        assert producer is not None
-        offsets = producer.send_offsets_to_transaction({self._partition: offset}, self._group)
-        await self._send(chunk, (offsets,))
-        await producer.commit_transaction()
+        # 3, 4 and 5 side by side: the broker may take them in any order, 6 alone must be last.
+        await self._send(chunk, (self._writer.offset(self._log.place, offset, self._group),))
+        await self._writer.end()
         self._begun = False
 
-    async def _send(self, chunk: Chunk, others: tuple[Coroutine[Any, Any, None], ...]) -> None:
-        producer = self._producer
-        assert producer is not None
+    async def _send(self, chunk: Chunk, others: tuple[Coroutine[Any, Any, None], ...] = ()) -> None:
         if not self._begun:
-            await producer.begin_transaction()
+            await self._writer.begin()
             self._begun = True
-        await _send(producer, self._partition.partition, chunk, others)
+        await _send(self._writer, self._log.place.partition, chunk, others)
 
 
 class Acknowledgements(Committer):
-    """At least once: a producer that all partitions of the worker share, the group's consumer."""
+    """At least once."""
 
-    def __init__(
-        self,
-        producer: AIOKafkaProducer,
-        group: Callable[[], AIOKafkaConsumer],
-        partition: TopicPartition,
-    ) -> None:
-        super().__init__(partition)
-        self._producer = producer
-        self._group = group
+    def __init__(self, writer: Writer, log: Log, group: str) -> None:
+        super().__init__(log, group)
+        self._writer = writer
 
-    async def open(self) -> None:
-        """Do nothing: nobody can be fenced."""
+    async def open(self) -> int:
+        """Nobody can be fenced: only look."""
+        return await self._committed()
 
     async def send(self, chunk: Chunk) -> None:
         """Send and wait."""
-        await _answered(_send(self._producer, self._partition.partition, chunk, ()))
+        await _answered(_send(self._writer, self._log.place.partition, chunk))
 
     async def finish(self, chunk: Chunk, offset: int) -> None:
         """Send, wait, commit the offset."""
         await self.send(chunk)
-        await _answered(self._group().commit({self._partition: offset}))
+        await _answered(self._writer.offset(self._log.place, offset, self._group))
 
     async def close(self) -> None:
-        """Do nothing: the producer is the worker's."""
+        """Do nothing: the writer is the worker's."""
 
 
 async def _send(
-    producer: AIOKafkaProducer,
+    writer: Writer,
     partition: int,
     chunk: Chunk,
-    others: tuple[Coroutine[Any, Any, None], ...],
+    others: tuple[Coroutine[Any, Any, None], ...] = (),
 ) -> None:
     """Send the topics side by side, and each topic's batches in order; raise the first fault."""
-    by_topic: dict[int, list[Any]] = {}
+    by_topic: dict[int, list[Sendable]] = {}
     for topic, batch in chunk.batches:
         by_topic.setdefault(topic, []).append(batch)
     sending = [
-        _send_topic(producer, STEP_OUTPUTS[topic].name, partition, batches)
+        writer.send(Place(STEP_OUTPUTS[topic].name, partition), batches)
         for topic, batches in by_topic.items()
     ]
     done = await asyncio.gather(*sending, *others, return_exceptions=True)
@@ -204,25 +147,10 @@ async def _send(
             raise each
 
 
-async def _send_topic(
-    producer: AIOKafkaProducer, topic: str, partition: int, batches: list[Any]
-) -> None:
-    sent = [await producer.send_batch(each, topic, partition=partition) for each in batches]
-    done = await asyncio.gather(*sent, return_exceptions=True)
-    for each in done:
-        if isinstance(each, BaseException):
-            raise each
-
-
 async def _answered(work: Coroutine[Any, Any, None]) -> None:
-    """Await an answer, not for ever, and say what its absence means."""
+    """Await an answer, not for ever."""
     try:
         async with asyncio.timeout(ANSWER_S_MAX):
             await work
-    except _FENCED as error:
-        raise FencedError(repr(error)) from error
-    except _FOR_GOOD as error:
-        raise BrokerError(f"the broker refuses a commit: {error!r}") from error
-    # Its state machine asserts where one of its requests has failed before.
-    except (KafkaError, OSError, TimeoutError, AssertionError) as error:
-        raise UnansweredError(repr(error)) from error
+    except TimeoutError as error:
+        raise UnansweredError(f"no answer for {ANSWER_S_MAX:.0f} s") from error

@@ -8,7 +8,7 @@ while the partition is ours.
 """
 
 import asyncio
-import logging
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -20,16 +20,18 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from monitoring.collector import PartitionStatus
 from monitoring.meter import WorkerMeter
 from streams.broker.client import Kind, broker_kind, make_consumer, make_producer, stop_client
-from streams.broker.fetch import Fetched
+from streams.broker.fetch import KafkaLog
 from streams.broker.health import Health
-from streams.broker.intake import Intake
 from streams.broker.pack import Packer
 from streams.broker.reader import Reader
 from streams.broker.topics import count_partitions
+from streams.broker.writer import KafkaTransactions, KafkaWriter
 from streams.commit import Acknowledgements, Committer, Transactions
 from streams.errors import BrokerError
 from streams.partition import AnyStep, Partition
+from streams.ports import Fetched, Place
 from streams.serving import Serving
+from streams.serving import Worker as Shared
 from streams.topology import EVENTS
 
 GROUP = "dipper"
@@ -41,7 +43,6 @@ _REJOIN_S = 1.0
 _LEAVE_S_MAX = 8.0  # a commit under way is answered or given up before
 # The embedded broker lets a first member wait half its session for others; Apache Kafka does not.
 _SESSION_MS: dict[Kind, int] = {"embedded": 2_000, "kafka": 10_000}
-_log = logging.getLogger("dipper.live")
 
 
 class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types
@@ -115,7 +116,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         self._guarantee = _guarantee(self._guarantee, kind)
         self._count = await count_partitions(self._bootstrap)
         # Compiling would keep heartbeats waiting, so it comes before joining.
-        await self._call(self._compile)
+        await self._aside(self._compile)
         self._session_ms = _SESSION_MS[kind]
         if not self._transactional:
             self._producer = make_producer(self._bootstrap, kind)
@@ -204,22 +205,21 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
             self._served[number].take_up()
 
     def _make_serving(self, number: int) -> Serving:
-        intake = Intake(self._bootstrap, number, self.health)
+        log = KafkaLog(self._bootstrap, Place(EVENTS.name, number), self.health)
         committer: Committer
         if self._producer is None:
-            committer = Transactions(self._bootstrap, self._group_id, intake.partition)
+            # The same in every worker of the group, and after every restart.
+            id = f"{self._group_id}-{EVENTS.name}-{number}"
+            committer = Transactions(KafkaTransactions(self._bootstrap, id), log, self._group_id)
         else:
-            committer = Acknowledgements(self._producer, lambda: self._group, intake.partition)
+            writer = KafkaWriter(self._producer, lambda: self._group)
+            committer = Acknowledgements(writer, log, self._group_id)
+        shared = Shared(self._aside, _now_ms, self.health, self.meter, self._on_fenced, self._fail)
         return Serving(
-            intake,
+            log,
             committer,
-            self._group_id,
             lambda: Partition(self._make_step(number, self._count)),
-            self._call,
-            self.health,
-            self.meter,
-            self._on_fenced,
-            self._fail,
+            shared,
             transactional=self._transactional,
         )
 
@@ -228,14 +228,14 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         builder = BatchBuilder(1_000, 0)
         builder.append(timestamp=0, key=None, value=b"{}")
         partition = Partition(self._make_step(0, self._count))
-        reader = Reader(TopicPartition(EVENTS.name, 0))
+        reader = Reader(Place(EVENTS.name, 0))
         reader.feed(Fetched(0, bytes(builder._build()), (), 1))  # noqa: SLF001 its own bytes
         assert reader.fill(partition.step.batch)
         packer = Packer(0, transactional=False)
         for _ in packer.pack(partition.decide(reader.position), partition.step.batch, 0):
             continue
 
-    async def _call(self, work: Callable[[], Any]) -> Any:
+    async def _aside(self, work: Callable[[], Any]) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
     def _on_fenced(self) -> None:
@@ -262,6 +262,10 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         if self._producer is not None:
             await stop_client(self._producer)
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def _guarantee(asked: str | None, kind: Kind) -> str:

@@ -8,16 +8,14 @@
 If the worker dies in any of them, nothing was written, and the next one starts at 1.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 
 from streams.broker.intake import Intake
 from streams.broker.reader import Reader
 from streams.errors import BrokerError
 from streams.partition import Partition
-
-# Runs a function beside the event loop, so that the group's heartbeats go on.
-Aside = Callable[[Callable[[], None]], Awaitable[None]]
+from streams.ports import Aside
 
 _WAIT_S = 0.5
 
@@ -34,8 +32,8 @@ async def fold(
 
     `BrokerError` where the log cannot give that state: state guessed is money guessed.
     """
-    where = f"partition {intake.partition.partition} of {intake.partition.topic}"
-    begin, end = await intake.client.bounds()
+    where = f"partition {intake.log.place.partition} of {intake.log.place.topic}"
+    begin, end = await intake.log.bounds()
     if begin > partition.position:
         raise BrokerError(
             f"{where} begins at offset {begin}, so its state is lost; "

@@ -16,10 +16,9 @@ record batch, halts the partition alone: its offset stays, its state is given up
 
 import asyncio
 import logging
-import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from monitoring.collector import PartitionStatus
 from monitoring.meter import WorkerMeter
@@ -28,9 +27,10 @@ from streams.broker.intake import Intake
 from streams.broker.pack import Chunk, Packer
 from streams.broker.reader import Reader
 from streams.buffers import Array
-from streams.commit import ANSWER_S_MAX, Committer, FencedError, UnansweredError
+from streams.commit import ANSWER_S_MAX, Committer
 from streams.errors import CorruptBatchError
 from streams.partition import Partition
+from streams.ports import Aside, FencedError, Log, UnansweredError
 from streams.recover import fold
 
 # While a commit is under way, a batch smaller than this waits for its end: at low load the next
@@ -39,8 +39,6 @@ OVERLAP_BYTES = 128 * 1024
 _IDLE_S = 0.1
 _RETRY_S = 0.3
 _log = logging.getLogger("dipper.live")
-
-Call = Callable[[Callable[[], Any]], Awaitable[Any]]
 
 
 class _Decided(NamedTuple):
@@ -52,43 +50,48 @@ class _Decided(NamedTuple):
     counters: Array
 
 
+class Worker(NamedTuple):
+    """What all partitions of a worker share.
+
+    `aside` runs a function beside the event loop; `now_ms` is the time that records bear; `fenced`
+    is told when another worker has a partition though the group gave it to us; `fail` gets what
+    must end the worker.
+    """
+
+    aside: Aside
+    now_ms: Callable[[], int]
+    health: Health
+    meter: WorkerMeter
+    fenced: Callable[[], None]
+    fail: Callable[[Exception], None]
+
+
 class Serving:
     """One partition: `take_up` when the group gives it, `give_up` when it takes it.
 
-    `make` gives a partition without state; `call` runs a function beside the event loop; `fenced`
-    is told when another worker has the partition though the group gave it to us; `fail` gets what
-    must end the worker.
+    `make` gives a partition without state.
     """
 
     def __init__(
         self,
-        intake: Intake,
+        log: Log,
         committer: Committer,
-        group: str,
         make: Callable[[], Partition],
-        call: Call,
-        health: Health,
-        meter: WorkerMeter,
-        fenced: Callable[[], None],
-        fail: Callable[[Exception], None],
+        worker: Worker,
         *,
         transactional: bool,
     ) -> None:
-        self.number = intake.partition.partition
+        self.number = log.place.partition
         self.ready = False
-        self._intake = intake
+        self._intake = Intake(log)
         self._committer = committer
-        self._group = group
         self._make = make
-        self._call = call
-        self._health = health
-        self._meter = meter
-        self._fenced = fenced
-        self._fail = fail
+        self._worker = worker
+        self._meter = worker.meter
         self._partition: Partition | None = None  # None: no state, it must be recovered
         self._torn = False  # a step has begun to change the state, and not all it writes is packed
         self._committed = -1
-        self._reader = Reader(intake.partition)
+        self._reader = Reader(log.place)
         self._packers = [Packer(self.number, transactional=transactional) for _ in range(2)]
         self._wanted = 0  # number of the assignment that is served; 0: none
         self._assignments = 0
@@ -154,7 +157,7 @@ class Serving:
                     if await self._make_ready(going):
                         await self._decide_all(going)
                 except UnansweredError as error:
-                    self._health.missed(error)
+                    self._worker.health.missed(error)
                     self._meter.abort()
                     self.ready = False
                     await asyncio.sleep(_RETRY_S)
@@ -164,12 +167,12 @@ class Serving:
             self._meter.fence()
             if going():
                 self._wanted = 0
-                self._fenced()
+                self._worker.fenced()
         except (AssertionError, CorruptBatchError) as error:
             self._halt(error)
         except Exception as error:  # noqa: BLE001 a task's fault must end the worker, not be lost
             self._partition, self.ready = None, False
-            self._fail(error)
+            self._worker.fail(error)
         finally:
             await self._intake.stop()
 
@@ -188,16 +191,17 @@ class Serving:
         self._meter.halt(self.number, at)
 
     async def _make_ready(self, going: Callable[[], bool]) -> bool:
-        began = time.monotonic()
-        await self._committer.open()
-        committed = max(await self._intake.client.committed(self._group), 0)
+        began = _now()
+        committed = await self._committer.open()
         same = kept = self._partition
         if kept is None or self._torn or kept.position != committed:
             self._partition, self.ready, self._torn = None, False, False
-            kept = await self._call(self._make)
+            kept = await self._worker.aside(self._make)
             assert isinstance(kept, Partition)
             # A snapshot at or before `committed` is loaded here, and the fold begins behind it.
-            if not await fold(kept, self._intake, self._reader, committed, self._call, going):
+            if not await fold(
+                kept, self._intake, self._reader, committed, self._worker.aside, going
+            ):
                 return False
             self._partition = kept
             _log.info("partition %d is ready at offset %d", self.number, committed)
@@ -205,7 +209,7 @@ class Serving:
         self._reader.seek(committed)
         await self._intake.start(committed)
         self.ready = True
-        seconds = time.monotonic() - began
+        seconds = _now() - began
         self._meter.begin(self.number, kept.step.counters, seconds, kept=kept is same)
         return True
 
@@ -220,8 +224,8 @@ class Serving:
                 # a snapshot may be taken.
                 for fetched in self._intake.take():
                     self._reader.feed(fetched)
-                began = time.monotonic()
-                found = await self._call(partial(self._step, self._packers[turn % 2]))
+                began = _now()
+                found = await self._worker.aside(partial(self._step, self._packers[turn % 2]))
                 more = found is not None
                 if found is None:
                     continue
@@ -230,7 +234,7 @@ class Serving:
                 commit = None
                 while not chunk.last:
                     await self._committer.send(chunk)
-                    chunk = await self._call(partial(next, rest))
+                    chunk = await self._worker.aside(partial(next, rest))
                 commit = asyncio.create_task(self._commit(chunk, self._decided(rows, began)))
                 turn += 1
             await _result(commit)
@@ -271,23 +275,27 @@ class Serving:
             return 1, chunk, iter(())
         # Until all that it writes is packed, the state belongs to no offset.
         rows, self._torn = int(batch.used[0]), True
-        rest = packer.pack(partition.decide(reader.position), batch, time.time_ns() // 1_000_000)
+        rest = packer.pack(partition.decide(reader.position), batch, self._worker.now_ms())
         return rows, next(rest), rest
 
     def _decided(self, rows: int, began: float) -> _Decided:
         """Say what the step has done, now that all it writes is packed."""
         partition, self._torn = self._partition, False
         assert partition is not None
-        seconds = time.monotonic() - began
+        seconds = _now() - began
         return _Decided(partition.position, rows, seconds, partition.step.counters.copy())
 
     async def _commit(self, chunk: Chunk, decided: _Decided) -> None:
-        began = time.monotonic()
+        began = _now()
         await self._committer.finish(chunk, decided.position)
         self._committed = decided.position
-        self._health.seen()
-        seconds = time.monotonic() - began
+        self._worker.health.seen()
+        seconds = _now() - began
         self._meter.commit(self.number, decided.counters, decided.rows, decided.step_s, seconds)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 async def _result(task: asyncio.Task[None] | None) -> None:

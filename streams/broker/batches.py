@@ -8,11 +8,10 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from aiokafka import TopicPartition
 from crc32c import crc32c
 
-from streams.broker.fetch import Fetched
 from streams.errors import CorruptBatchError
+from streams.ports import Fetched, Place
 
 HEADER_BYTES = 61
 _OVERHEAD_BYTES = 12  # base offset and length stand before what the length counts
@@ -68,7 +67,7 @@ def last_offset(data: bytes, offset: int) -> int:
     return offset
 
 
-def read_batches(partition: TopicPartition, fetched: Fetched) -> Iterator[Data]:
+def read_batches(place: Place, fetched: Fetched) -> Iterator[Data]:
     """Yield what is to be read, in order; the last part of a batch that is not whole is left out.
 
     Raises `CorruptBatchError` at the first batch that no broker can have meant.
@@ -80,10 +79,10 @@ def read_batches(partition: TopicPartition, fetched: Fetched) -> Iterator[Data]:
     while at + _OVERHEAD_BYTES <= len(view):
         length = struct.unpack_from(">i", view, at + 8)[0]
         if length < HEADER_BYTES - _OVERHEAD_BYTES:
-            raise _corrupt(partition, expected, f"its length is {length}")
+            raise _corrupt(place, expected, f"its length is {length}")
         if at + _OVERHEAD_BYTES + length > len(view):
             return
-        header, producer, attributes = _check(partition, expected, view, at, length)
+        header, producer, attributes = _check(place, expected, view, at, length)
         expected = max(expected, header.next_offset)
         while aborted and aborted[-1][1] <= header.base_offset:
             skipped.add(aborted.pop()[0])
@@ -99,7 +98,7 @@ def read_batches(partition: TopicPartition, fetched: Fetched) -> Iterator[Data]:
 
 
 def _check(
-    partition: TopicPartition, expected: int, view: memoryview, at: int, length: int
+    place: Place, expected: int, view: memoryview, at: int, length: int
 ) -> tuple[Header, int, int]:
     """Return the header of a batch, its producer and attributes."""
     base, _, _, magic, crc, attributes, delta, _, _, producer, _, _, count = _HEADER.unpack_from(
@@ -107,12 +106,12 @@ def _check(
     )
     end = at + _OVERHEAD_BYTES + length
     if magic != _MAGIC:
-        raise _corrupt(partition, expected, f"it is of format {magic}, and {_MAGIC} is read")
+        raise _corrupt(place, expected, f"it is of format {magic}, and {_MAGIC} is read")
     if crc32c(view[at + _CRC_FROM : end]) != crc:
-        raise _corrupt(partition, expected, "its CRC is wrong")
+        raise _corrupt(place, expected, "its CRC is wrong")
     if base < 0 or delta < 0 or not 0 <= count <= delta + 1:
         raise _corrupt(
-            partition, expected, f"it has {count} records from offset {base} to {base + delta}"
+            place, expected, f"it has {count} records from offset {base} to {base + delta}"
         )
     start = at + HEADER_BYTES
     return Header(at, start, end, base, delta, count, attributes & _CODEC), producer, attributes
@@ -134,5 +133,5 @@ def _is_abort(records: memoryview) -> bool:
     return bool(kind == _ABORT)
 
 
-def _corrupt(partition: TopicPartition, offset: int, why: str) -> CorruptBatchError:
-    return CorruptBatchError(partition.topic, partition.partition, offset, why)
+def _corrupt(place: Place, offset: int, why: str) -> CorruptBatchError:
+    return CorruptBatchError(place.topic, place.partition, offset, why)

@@ -7,7 +7,7 @@ used of it beyond its public names is held by `tests/streams/broker/test_contrac
 """
 
 import asyncio
-from typing import Any, NamedTuple
+from typing import Any
 
 from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient, CoordinationType
@@ -27,6 +27,7 @@ from aiokafka.protocol.offset import OffsetRequest
 from streams.broker.client import make_client
 from streams.broker.health import Health
 from streams.errors import BrokerError, CorruptBatchError
+from streams.ports import Fetched, Place
 
 FETCH_BYTES_MAX = 2 * 1024 * 1024  # of one answer; a single larger batch comes all the same
 _WAIT_MS = 100
@@ -36,26 +37,13 @@ _EARLIEST, _LATEST = -2, -1
 _FOR_GOOD = (TopicAuthorizationFailedError, GroupAuthorizationFailedError)
 
 
-class Fetched(NamedTuple):
-    """One answer: whole record batches and perhaps a part of one more.
-
-    `aborted` are producer id and first offset of transactions whose records must not be read;
-    `log_end` is the offset after the last record that may be read now.
-    """
-
-    offset: int
-    data: bytes
-    aborted: tuple[tuple[int, int], ...]
-    log_end: int
-
-
-class PartitionClient:
+class KafkaLog:
     """Asks one partition's leader by a connection of its own, patiently: without an answer it asks
     again until there is one, and tells `health`.
     """
 
-    def __init__(self, bootstrap: str, partition: TopicPartition, health: Health) -> None:
-        self.partition = partition
+    def __init__(self, bootstrap: str, place: Place, health: Health) -> None:
+        self.place = place
         self._bootstrap = bootstrap
         self._health = health
         self._client: AIOKafkaClient | None = None
@@ -71,9 +59,9 @@ class PartitionClient:
 
         `BrokerError` where the log does not hold the offset or may not be read.
         """
-        where = (self.partition.partition, offset, FETCH_BYTES_MAX)
+        where = (self.place.partition, offset, FETCH_BYTES_MAX)
         request = FetchRequest(
-            _WAIT_MS, 1, FETCH_BYTES_MAX, _READ_COMMITTED, [(self.partition.topic, [where])]
+            _WAIT_MS, 1, FETCH_BYTES_MAX, _READ_COMMITTED, [(self.place.topic, [where])]
         )
         _, _, highwater, stable, *more = await self._ask(request, offset)
         # From version 11 on a replica to be preferred stands between the two.
@@ -95,8 +83,8 @@ class PartitionClient:
 
     async def committed(self, group: str) -> int:
         """Return the offset that the group has committed; -1 where none."""
-        tp = self.partition
-        request = OffsetFetchRequest(group, [(tp.topic, [tp.partition])])
+        place = self.place
+        request = OffsetFetchRequest(group, [(place.topic, [place.partition])])
         while True:
             try:
                 client = await self._connect()
@@ -110,8 +98,8 @@ class PartitionClient:
                 await self._patience(error)
 
     async def _offset(self, which: int) -> int:
-        tp = self.partition
-        request = OffsetRequest(-1, _READ_COMMITTED, [(tp.topic, [(tp.partition, which)])])
+        place = self.place
+        request = OffsetRequest(-1, _READ_COMMITTED, [(place.topic, [(place.partition, which)])])
         _, _, _, offset = await self._ask(request, which)
         return int(offset)
 
@@ -120,7 +108,7 @@ class PartitionClient:
         while True:
             try:
                 client = await self._connect()
-                leader = client.cluster.leader_for_partition(self.partition)
+                leader = client.cluster.leader_for_partition(TopicPartition(*self.place))
                 if leader is None or leader == -1:
                     await client.force_metadata_update()
                     await asyncio.sleep(_RETRY_S)
@@ -130,11 +118,11 @@ class PartitionClient:
                 error = for_code(part[1])
                 if error is OffsetOutOfRangeError:
                     raise BrokerError(
-                        f"{self.partition.topic} partition {self.partition.partition} does not "
+                        f"{self.place.topic} partition {self.place.partition} does not "
                         f"hold offset {offset}; keep the log whole (retention.ms=-1)"
                     )
                 if error is CorruptRecordException:
-                    topic, partition = self.partition
+                    topic, partition = self.place
                     raise CorruptBatchError(topic, partition, offset, "so says the broker itself")
                 self._raise(error)
                 self._health.seen()
@@ -144,7 +132,7 @@ class PartitionClient:
 
     def _raise(self, error: type[KafkaError]) -> None:
         if error is not NoError:
-            raise error(str(self.partition))
+            raise error(str(self.place))
 
     async def _patience(self, error: Exception) -> None:
         if isinstance(error, _FOR_GOOD):
@@ -160,7 +148,7 @@ class PartitionClient:
             client = make_client(self._bootstrap)
             try:
                 await client.bootstrap()
-                await client.set_topics([self.partition.topic])
+                await client.set_topics([self.place.topic])
             except BaseException:
                 await client.close()
                 raise

@@ -1,7 +1,7 @@
 """Whether the broker answers: said once a while, not at every attempt, and shown as a metric."""
 
+import asyncio
 import logging
-import time
 
 _SAY_EVERY_S = 30.0
 _log = logging.getLogger("dipper.broker")
@@ -15,14 +15,15 @@ class Health:
 
     def __init__(self, bootstrap: str) -> None:
         self._bootstrap = bootstrap
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._away_since: float | None = None
         self._said = 0.0
 
     @property
     def away_s(self) -> float:
         """Return for how many seconds nothing has answered; 0 while the broker is there."""
-        since = self._away_since
-        return 0.0 if since is None else time.monotonic() - since
+        since, loop = self._away_since, self._loop  # read by a scrape's thread too
+        return 0.0 if since is None or loop is None else loop.time() - since
 
     def seen(self) -> None:
         """Note an answer; a line where the broker had been away for long enough to be said."""
@@ -34,7 +35,8 @@ class Health:
 
     def missed(self, why: object) -> None:
         """Note that there was no answer; a line at first and every 30 s."""
-        now = time.monotonic()
+        self._loop = asyncio.get_running_loop()
+        now = self._loop.time()
         if self._away_since is None:
             self._away_since = now
         elif now - self._away_since > 1.0 and now - self._said > _SAY_EVERY_S:

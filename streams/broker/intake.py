@@ -8,13 +8,9 @@ import asyncio
 from collections import deque
 from contextlib import suppress
 
-from aiokafka import TopicPartition
-
 from streams.broker.batches import last_offset
-from streams.broker.fetch import Fetched, PartitionClient
-from streams.broker.health import Health
 from streams.errors import BrokerError
-from streams.topology import EVENTS
+from streams.ports import Fetched, Log
 
 WAITING_BYTES_MAX = 4 * 1024 * 1024  # one more answer may be under way
 # While answers wait the broker is asked no more often than that: each asking costs both sides.
@@ -22,15 +18,10 @@ _PAUSE_S = 0.002
 
 
 class Intake:
-    """Reads one partition of `dipper.events` by a connection of its own.
+    """Reads one log ahead. `start` comes first; `wait`, then `take`."""
 
-    aiokafka asks a broker for all partitions of a client in one request at a time, so a partition
-    with news would wait for those without.
-    """
-
-    def __init__(self, bootstrap: str, partition: int, health: Health) -> None:
-        self.partition = TopicPartition(EVENTS.name, partition)
-        self.client = PartitionClient(bootstrap, self.partition, health)
+    def __init__(self, log: Log) -> None:
+        self.log = log
         self.log_end = 0  # offset after the last record that could be read when last asked
         self.waiting_bytes = 0
         self._waiting: deque[Fetched] = deque()
@@ -51,7 +42,7 @@ class Intake:
     async def close(self) -> None:
         """Stop and disconnect."""
         await self.stop()
-        await self.client.close()
+        await self.log.close()
 
     async def start(self, offset: int) -> None:
         """Ask for what stands from this offset on."""
@@ -74,7 +65,7 @@ class Intake:
         if pump.done() and not self._waiting:
             pump.result()
             raise BrokerError(
-                f"{self.partition.topic} partition {self.partition.partition}: the broker sends "
+                f"{self.log.place.topic} partition {self.log.place.partition}: the broker sends "
                 "no whole record batch; is one larger than its fetch limit?"
             )
 
@@ -88,7 +79,7 @@ class Intake:
 
     async def _read_on(self, offset: int) -> None:
         while True:
-            fetched = await self.client.fetch(offset)
+            fetched = await self.log.fetch(offset)
             self.log_end = fetched.log_end
             if not fetched.data:
                 continue

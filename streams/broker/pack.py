@@ -6,7 +6,7 @@ it says who the producer is and how the batch is numbered, and asks for the byte
 
 import struct
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from aiokafka.producer.message_accumulator import BatchBuilder
@@ -15,6 +15,7 @@ from crc32c import crc32c
 from streams.broker.writing import Cut, make_letters, write_rows
 from streams.buffers import Array, Batch, Out
 from streams.partition import Output
+from streams.ports import Sendable
 from streams.topology import STEP_OUTPUTS
 
 ARENA_BYTES = 16 * 1024 * 1024
@@ -82,7 +83,7 @@ class Chunk(NamedTuple):
     A batch is a `RecordBatch` or aiokafka's own BatchBuilder.
     """
 
-    batches: list[tuple[int, Any]]
+    batches: list[tuple[int, Sendable]]
     last: bool
 
 
@@ -100,7 +101,7 @@ class Packer:
 
     def pack(self, outs: Iterable[Out], batch: Batch, time_ms: int) -> Iterator[Chunk]:
         """Yield chunks, as few as memory allows, the last one even if it is empty."""
-        chunk: list[tuple[int, Any]] = []
+        chunk: list[tuple[int, Sendable]] = []
         at = 0
         for out in outs:
             for topic in range(len(STEP_OUTPUTS)):
@@ -122,7 +123,7 @@ class Packer:
 
     def refuse(self, outputs: Iterable[Output]) -> Chunk:
         """Pack single records one by one: what no `Batch` could take is rare."""
-        chunk: list[tuple[int, Any]] = []
+        chunk: list[tuple[int, Sendable]] = []
         for output in outputs:
             builder = BatchBuilder(BATCH_BYTES_MAX, 0, is_transactional=self._transactional)
             builder.append(

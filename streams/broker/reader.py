@@ -8,10 +8,8 @@ from collections import deque
 from collections.abc import Iterator
 
 import numpy as np
-from aiokafka import TopicPartition
 
 from streams.broker.batches import Data, Header, read_batches
-from streams.broker.fetch import Fetched
 from streams.broker.inflate import (
     INFLATED_BYTES_MAX,
     TooLargeError,
@@ -34,6 +32,7 @@ from streams.broker.records import (
 from streams.buffers import Array, Batch
 from streams.errors import CorruptBatchError
 from streams.partition import Input
+from streams.ports import Fetched, Place
 
 FOREVER = 2**62
 _NOTHING = np.frombuffer(b"", np.uint8)
@@ -48,10 +47,10 @@ class Reader:
     a whole compressed batch beyond `INFLATED_BYTES_MAX` with its bytes as they came.
     """
 
-    def __init__(self, partition: TopicPartition) -> None:
+    def __init__(self, place: Place) -> None:
         self.position = 0
         self.refused: Input | None = None
-        self._partition = partition
+        self._place = place
         self._fed: deque[Fetched] = deque()
         self._data = b""
         self._batches: Iterator[Data] = iter(())
@@ -154,7 +153,7 @@ class Reader:
             if found or not self._fed:
                 return
             fetched = self._fed.popleft()
-            self._data, self._batches = fetched.data, read_batches(self._partition, fetched)
+            self._data, self._batches = fetched.data, read_batches(self._place, fetched)
 
     def _inflate(self, header: Header) -> bool:
         if not len(self._inflated):
@@ -200,6 +199,4 @@ class Reader:
         return None if length < 0 else self._source[start : start + length].tobytes()
 
     def _corrupt(self, why: str) -> CorruptBatchError:
-        return CorruptBatchError(
-            self._partition.topic, self._partition.partition, self.position, why
-        )
+        return CorruptBatchError(self._place.topic, self._place.partition, self.position, why)

@@ -4,6 +4,7 @@
 LAYERS: tuple[tuple[str, ...], ...] = (
     (
         "streams.errors",
+        "streams.ports",
         "streams.topology",
         "streams.limits",
         "streams.schema",

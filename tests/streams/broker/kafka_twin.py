@@ -4,18 +4,17 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from aiokafka import TopicPartition
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 
-from streams.broker.fetch import Fetched
 from streams.broker.reader import Reader
 from streams.buffers import Batch, make_batch
 from streams.limits import Limits
+from streams.ports import Fetched, Place
 from streams.topology import EVENTS
 
 SIZE = Limits(batch_rows=64, out_rows=64)
-PLACE = TopicPartition(EVENTS.name, 3)
+PLACE = Place(EVENTS.name, 3)
 Row = tuple[int, bytes | None, bytes | None]
 
 

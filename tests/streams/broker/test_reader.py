@@ -10,12 +10,12 @@ from crc32c import crc32c
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.broker.fetch import Fetched
 from streams.broker.inflate import INFLATED_BYTES_MAX
 from streams.broker.reader import Reader
 from streams.broker.records import CURSOR, FILL_CORRUPT, PLAN, fill_rows, read_varint
 from streams.buffers import make_batch
 from streams.errors import CorruptBatchError
+from streams.ports import Fetched
 from tests.sizes import sized
 from tests.streams.broker.kafka_twin import PLACE, SIZE, Given, build, parse, read_all, rows_of
 
