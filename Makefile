@@ -16,7 +16,7 @@ WORKERS ?= 2
 # Compiled kernels with bounds checks must never be mixed with those without: Numba's cache cannot tell them apart.
 CHECKED := $(CURDIR)/.cache/numba-boundscheck
 
-.PHONY: help setup check test demo bench sim faults models superlender lock format clean
+.PHONY: help setup check test demo bench fuzz models superlender lock format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,12 +58,6 @@ demo: setup ## Requests decided live: make demo ARGS="--seconds 20 --summary jso
 bench: setup ## The step at real size, with its result hash
 	$(BIN)/dipper bench step $(ARGS)
 
-sim: setup ## Workers in trouble by seeds, in virtual time: make sim ARGS="--seeds 200 --summary json"
-	@$(BIN)/python -m tests.simulation $(ARGS)
-
-faults: setup ## Kills and storms on Apache Kafka: make faults ARGS="--rounds 5 --summary json"
-	@$(BIN)/python -m tests.faults $(ARGS)
-
 models: setup ## The example models again, from a simulated population (10 minutes)
 	@mkdir -p .cache/models
 	$(BIN)/dipper simulate --out .cache/models/events.jsonl.gz --labels .cache/models/labels.csv \
@@ -72,6 +66,9 @@ models: setup ## The example models again, from a simulated population (10 minut
 		--label .cache/models/labels.csv --config examples/policies --first --name $$side --side $$side \
 		--features examples/policies/models/$$side.txt --trees 100 --learning-rate 0.08 \
 		--out examples/policies/models/$$side; done
+
+fuzz: setup ## Any bytes give a row or a reason, at full size (half an hour): make fuzz ARGS="--seed 2"
+	$(BIN)/python -m tests.fuzz.run $(ARGS)
 
 superlender: setup ## A real lender's history through Apache Kafka: train, decide, measure, replay
 	$(BIN)/python -m examples.superlender $(ARGS)

@@ -27,6 +27,7 @@ from streams.codec.symbols import (
 )
 from streams.control.keys import trusted_bytes
 from streams.deployment import Deployment
+from streams.skips import load_skips
 
 CATALOG_FILE = "catalog.toml"
 PUBLIC_KEY_FILE = "keys/control.pub"
@@ -135,4 +136,5 @@ def load_deployment(
         fields=make_fields(entries),
         public_key_sha256=hashlib.sha256(trusted_bytes(folder)).hexdigest(),
         overrides=dict(overrides or {}),
+        skips=load_skips(folder),
     )

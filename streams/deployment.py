@@ -44,6 +44,9 @@ class Deployment:
     fields: Fields
     public_key_sha256: str
     overrides: Mapping[str, int] = field(default_factory=dict)
+    skips: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    """Offsets that no fold takes, by partition. Not in the manifest: each stands in the log itself,
+    as a dead letter, and no other decision changes by it."""
 
     @property
     def limits(self) -> Limits:

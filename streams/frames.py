@@ -67,6 +67,7 @@ DEAD_LETTERS = pl.Schema(
         "topic": pl.String(),
         "partition": pl.Int64(),
         "offset": pl.Int64(),
+        "field": pl.String(),
         "remedy": pl.String(),
         "value_bytes": pl.Int64(),
         "key_base64": pl.String(),

@@ -19,18 +19,20 @@ from dataclasses import dataclass
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
-from typing import IO, NamedTuple, Self
+from typing import IO, Any, NamedTuple, Self
 
 import orjson
 import polars as pl
 
 from streams import frames
+from streams.codec.fault import find_fault
 from streams.config import load_deployment
 from streams.control.keys import load_trusted, verifier
 from streams.deployment import Deployment
 from streams.dump import dump_path, pack_output
 from streams.evidence import read_candidates, read_evidence
 from streams.partition import Output, Partition
+from streams.schema import Refusal
 from streams.sources import Source, open_source
 from streams.step import Step, Verify
 from streams.topology import (
@@ -228,7 +230,15 @@ def _as_line(output: Output) -> bytes:
         assert output.value is not None
         return output.value + b"\n"
     named = {name: value.decode() for name, value in output.headers}
-    letter = {name: int(value) if name in _NUMBERS else value for name, value in named.items()} | {
+    letter: dict[str, Any] = {
+        name: int(value) if name in _NUMBERS else value for name, value in named.items()
+    }
+    fault = find_fault(output.value, Refusal[letter["reason"].upper()])
+    if fault.field:
+        letter["field"] = fault.field
+    if letter["position"] < 0:
+        letter["position"] = fault.position
+    letter |= {
         "key_base64": _base64(output.key),
         "value_base64": _base64(output.value),
     }

@@ -79,6 +79,8 @@ class Refusal(IntEnum):
     WRONG_STATE = 24  # the table of the life of an offer or loan has no such step
     BAD_AMOUNT = 25  # nothing at all, or more than was offered, is owed, or was paid
     NO_ROOM = 26  # a table is full: the event may be sent again once there is room
+    # by an operator, before all others
+    SKIPPED = 27  # the step fails on it: it stands on the signed skip list
 
 
 class Outcome(IntEnum):

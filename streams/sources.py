@@ -75,11 +75,11 @@ def open_source(
             raise DipperError(f"{path}: no such file")
         return _frame(pl.scan_parquet(path), str(path), partitions, caps, secret)
     lines = LineFile(path)
-    events = _events(lines, partitions or 1, caps, secret)
+    events = _events(lines, str(path), partitions or 1, caps, secret)
     return events._replace(read_bytes=lambda: lines.read_bytes, size_bytes=lines.size_bytes)
 
 
-def _events(lines: Iterable[Line], partitions: int, caps: Caps, secret: bytes) -> Source:
+def _events(lines: Iterable[Line], name: str, partitions: int, caps: Caps, secret: bytes) -> Source:
     """Make the logs that publishing these lines beside `dipper control --clock file` makes."""
 
     def mark(body: bytes) -> bytes:
@@ -96,7 +96,10 @@ def _events(lines: Iterable[Line], partitions: int, caps: Caps, secret: bytes) -
         control = ControlLog(mark, caps, [Position()] * partitions)
         offsets = [0] * partitions
         entries: Iterable[Entry] = control.grants()
+        usable, first = False, ""
         for line in lines:
+            usable = usable or not line.fault
+            first = first or f"line {line.number} {line.fault}"
             for entry in entries:
                 yield Placed(entry.partition, Input(offsets[entry.partition], None, entry.value))
                 offsets[entry.partition] += 1
@@ -107,6 +110,8 @@ def _events(lines: Iterable[Line], partitions: int, caps: Caps, secret: bytes) -
             at = 0 if line.key is None else partition_of(line.key, partitions)
             yield Placed(at, Input(offsets[at], line.key, line.value))
             offsets[at] += 1
+        if first and not usable:
+            raise DipperError(f"{name} holds no event: {first}; name a file of JSON Lines")
         for entry in entries:
             yield Placed(entry.partition, Input(offsets[entry.partition], None, entry.value))
             offsets[entry.partition] += 1
@@ -130,7 +135,7 @@ def _frame(
         if "partition" not in columns:
             values = (row[0] for row in _rows(frame.select("value"), rows))
             lines = (read_line(n, _bytes(value) or b"") for n, value in enumerate(values, 1))
-            return _events(lines, partitions or 1, caps, secret)
+            return _events(lines, name, partitions or 1, caps, secret)
         if missing := {"key", "offset"} - set(columns):
             raise DipperError(f"{name} has partition but no {' and no '.join(sorted(missing))}")
         last = frame.select(pl.col("partition").max()).collect().item()

@@ -10,6 +10,8 @@ its output off.
 from collections.abc import Callable, Iterator
 from functools import partial
 
+import numpy as np
+
 from features.tables import make_scratch as make_feature_scratch
 from models.policy.tables import make_scratch as make_policy_scratch
 from models.tables import make_scratch as make_score_scratch
@@ -19,7 +21,7 @@ from streams.codec.encode import evidence_words, make_stage
 from streams.core import Core, make_work
 from streams.counters import SLOW, places, size
 from streams.deployment import Deployment
-from streams.schema import Lane
+from streams.schema import Lane, Refusal
 from streams.state.tables import State, make_state
 from streams.wave import run_waves
 
@@ -50,6 +52,7 @@ class Step:
         self.batch = make_batch(limits)
         self.out = make_out(limits)
         self._verify = partial(verify, partition)
+        self._skips = deployment.skips.get(partition, ())
         institutions = len(deployment.institutions)
         self.core = Core(
             make_state(limits, institutions, partition, partitions, size(deployment.dimensions)),
@@ -96,7 +99,11 @@ class Step:
         """
         batch, out = self.batch, self.out
         rows = int(batch.used[0])
+        skipped = self._hide_skipped(rows) if self._skips else ()
         decode(self.deployment.symbols, self.deployment.fields, batch, self._verify)
+        for row, length in skipped:
+            batch.value_len[row] = length
+            batch.events[row]["refusal"] = Refusal.SKIPPED
         self.counters[SLOW] += int((batch.raw["lane"][:rows] == Lane.SLOW).sum())
         done = 0
         while done < rows:
@@ -104,3 +111,11 @@ class Step:
             yield out
             out.used[:] = 0
         clear_batch(batch)
+
+    def _hide_skipped(self, rows: int) -> list[tuple[int, int]]:
+        """Hide the bytes of records on the skip list from every kernel; return rows and lengths."""
+        batch = self.batch
+        found = np.flatnonzero(np.isin(batch.offset[:rows], self._skips)).tolist()
+        hidden = [(row, int(batch.value_len[row])) for row in found]
+        batch.value_len[found] = -1
+        return hidden

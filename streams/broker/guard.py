@@ -17,8 +17,8 @@ import threading
 def main(arguments: list[str]) -> int:
     """Run the program and return its code; at end of input stop it and remove its folder.
 
-    Stopping is asking, and killing once the grace is over. A program that ends by itself leaves
-    its folder, so that the starter can read why.
+    Stopping is asking, and killing once the grace is over; FOLDER may be "". A program that ends by
+    itself leaves its folder, so that the starter can read why.
     """
     grace_s, folder = float(arguments[0]), arguments[1]
     asked = threading.Event()

@@ -22,7 +22,7 @@ from aiokafka.errors import KafkaError
 from streams.broker.access import Access, make_admin
 from streams.errors import BrokerError
 
-_GUARD = Path(__file__).with_name("guard.py")
+GUARD = Path(__file__).with_name("guard.py")
 _STARTS_MAX = 3  # a port that was free a moment ago may be taken when the broker binds it
 _POLL_S = 0.02
 _WATCH_S = 0.2
@@ -120,7 +120,7 @@ class BrokerServer(ABC):
 
     def _spawn(self, command: list[str]) -> None:
         with (self.folder / "broker.log").open("wb") as log:
-            guard = [sys.executable, "-I", "-S", str(_GUARD), str(self.grace_s), str(self.folder)]
+            guard = [sys.executable, "-I", "-S", str(GUARD), str(self.grace_s), str(self.folder)]
             self._process = subprocess.Popen(
                 [*guard, *command],
                 stdin=subprocess.PIPE,

@@ -3,10 +3,12 @@
 import asyncio
 from collections.abc import Iterable
 
+from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, for_code
 
 from streams.broker.access import make_admin
+from streams.broker.client import log_end, make_consumer, stop_client
 from streams.errors import BrokerError
 from streams.topology import CLOCK, CONTROL, DEAD_LETTERS, EVENTS, INGRESS_PREFIX, TOPICS, Topic
 
@@ -71,6 +73,24 @@ async def count_partitions(bootstrap: str, topic: str = EVENTS.name) -> int:
         raise BrokerError(message) from error
     finally:
         await admin.close()
+
+
+async def log_ends(bootstrap: str) -> list[int]:
+    """Return the offset after the last record of each partition of `dipper.events`."""
+    count = await count_partitions(bootstrap)
+    consumer = make_consumer(bootstrap)
+    ends = []
+    try:
+        await consumer.start()
+        for number in range(count):
+            partition = TopicPartition(EVENTS.name, number)
+            consumer.assign([partition])
+            ends.append(await log_end(consumer, partition))
+    except (KafkaError, OSError) as error:
+        raise BrokerError(f"{EVENTS.name} at {bootstrap} cannot be read: {error}") from error
+    finally:
+        await stop_client(consumer)
+    return ends
 
 
 def _ingress(institution: str) -> Topic:

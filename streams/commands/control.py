@@ -26,6 +26,15 @@ def register(app: typer.Typer) -> None:
         epilog="Example: dipper control --broker 127.0.0.1:9092 --config examples/policies",
     )(control)
     group.command(epilog="Example: dipper control init my-policies")(init)
+    keys = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Keys that sign.")
+    keys.command(name="list", epilog="Example: dipper control keys list mine")(keys_list)
+    keys.command(
+        name="rotate", epilog="Example: dipper control keys rotate mine --broker 127.0.0.1:9092"
+    )(keys_rotate)
+    keys.command(
+        name="revoke", epilog="Example: dipper control keys revoke mine 3f2a --until 120,88"
+    )(keys_revoke)
+    group.add_typer(keys, name="keys")
     app.add_typer(group, name="control")
 
 
@@ -71,6 +80,56 @@ def init(
         raise DipperError(f"{folder}: no platform.toml here; name a deployment's folder")
     private, public = init_keys(folder)
     typer.echo(f"made {private} (keep it where control runs) and {public} (goes to every worker)")
+
+
+_Folder = Annotated[Path, typer.Argument(help="Folder of the deployment, with keys/.")]
+
+
+def keys_list(folder: _Folder) -> None:
+    """Show each public key that counts, and up to which offset in each partition."""
+    from streams.control.keys import load_trusted
+
+    for key in load_trusted(folder):
+        until = "in use" if key.until is None else f"until {','.join(map(str, key.until))}"
+        typer.echo(f"{key.fingerprint}  {until}")
+
+
+def keys_rotate(
+    folder: _Folder,
+    broker: Annotated[str, typer.Option(help="HOST:PORT: the logs' ends are asked there.")],
+) -> None:
+    """Sign with a new key from now on; the old one counts up to what stands. Stop control and
+    workers first, and take the public files to every worker before they start again.
+    """
+    import asyncio
+
+    from streams.broker.topics import log_ends
+    from streams.control.keys import rotate_keys
+
+    old = rotate_keys(folder, asyncio.run(log_ends(broker)))
+    assert old.until is not None
+    typer.echo(f"{old.fingerprint} counts until {','.join(map(str, old.until))}; a new key signs")
+
+
+def keys_revoke(
+    folder: _Folder,
+    fingerprint: Annotated[str, typer.Argument(help="Or how it begins, as listed.")],
+    until: Annotated[
+        str, typer.Option(help="An offset a partition, by commas: from there on it counts no more.")
+    ],
+) -> None:
+    """Take away what a rotated key signed from some offset on: for a key that was stolen. Folds and
+    replays then refuse those records, and differ from what was decided then.
+    """
+    from streams.control.keys import revoke_key
+
+    try:
+        offsets = [int(part) for part in until.split(",")]
+    except ValueError as error:
+        raise typer.BadParameter("--until takes whole numbers, as 120,88") from error
+    key = revoke_key(folder, fingerprint, offsets)
+    assert key.until is not None
+    typer.echo(f"{key.fingerprint} counts until {','.join(map(str, key.until))}")
 
 
 async def _control(broker: str, config: Path, clock: Clock, tick_ms: int, partitions: int) -> None:

@@ -1,6 +1,8 @@
 """The processes of a demo: control and workers, each on its own, ended for sure."""
 
+import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -10,6 +12,7 @@ from typing import IO, Self
 from prometheus_client.parser import text_string_to_metric_families
 
 from monitoring.metrics import READY
+from streams.broker.server import GUARD
 from streams.errors import DipperError
 
 _STOP_S_MAX = 15.0
@@ -23,9 +26,14 @@ class Process:
         self.name = name
         self.log = folder / f"{name}.log"
         self._file: IO[bytes] = self.log.open("wb")
-        command = [sys.executable, "-m", "streams", *arguments]
+        # The guard ends it when our end of the pipe closes: whatever ends us, kill -9 included.
+        guard = [sys.executable, "-I", "-S", str(GUARD), str(_STOP_S_MAX), ""]
         self._process = subprocess.Popen(  # noqa: S603 our own command
-            command, stdout=self._file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
+            [*guard, sys.executable, "-m", "streams", *arguments],
+            stdout=self._file,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C is for the starter, who then stops us in order
         )
 
     def check(self) -> None:
@@ -37,15 +45,15 @@ class Process:
 
     def terminate(self) -> None:
         """Ask it to finish."""
-        if self._process.poll() is None:
-            self._process.terminate()
+        assert self._process.stdin is not None
+        self._process.stdin.close()
 
     def end(self) -> None:
         """Wait until it has finished; kill it where it does not."""
         try:
-            self._process.wait(_STOP_S_MAX)
+            self._process.wait(_STOP_S_MAX + 5)
         except subprocess.TimeoutExpired:
-            self._process.kill()
+            os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
         self._file.close()
 

@@ -127,3 +127,13 @@ def test_evidence_of_another_deployment_is_refused(
     path.write_bytes(path.read_bytes()[:-8])
     with pytest.raises(DipperError, match="no whole number of rows"):
         _ = result.evidence
+
+
+def test_a_file_without_an_event_is_one_sentence(deployment: Deployment, tmp_path: Path) -> None:
+    """What is no log at all is refused with its first line; one event among junk is enough."""
+    path = tmp_path / "README.md"
+    path.write_text("# No log\n\nbut text\n")
+    with pytest.raises(DipperError, match=r"README\.md holds no event: line 1 is no JSON"):
+        replay(path, deployment)
+    path.write_text('# No log\n{"type":"tick","at":1}\n')
+    assert replay(path, deployment).dead_letters["reason"].to_list() == ["malformed"]

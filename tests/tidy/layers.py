@@ -37,6 +37,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "streams.control.keys",  # both doors check signatures and write control events in one form
         "streams.control.records",
         "streams.signals",
+        "streams.skips",
         "streams.dump",
         "streams.frames",
         "streams.sources",

@@ -21,7 +21,9 @@ _PATH = re.compile(rf"(?<![\w./-])(?:{'|'.join(FOLDERS)}|\.ci)/[\w./*-]*")
 _FILE = re.compile(r"(?<![\w./-])[\w-]+\.(?:md|toml|lock|yml)(?![\w/])")
 _MODULE = re.compile(rf"(?<![\w./-])(?:{'|'.join(FOLDERS)})(?:\.[a-z_]\w*)+")
 _MAKE = re.compile(r"(?:^|[`$&;] ?)make ((?:[a-z]+ ?)+)", re.MULTILINE)
-_DIPPER = re.compile(r"(?:^|[`$&;|] ?)(?:\.venv/bin/)?dipper ((?:[a-z]+ ?)+)", re.MULTILINE)
+_DIPPER = re.compile(
+    r"(?:^|[`$&;|] ?)(?:\.venv/bin/)?dipper ((?:[a-z]+(?:-[a-z]+)* ?)+)", re.MULTILINE
+)
 
 
 def _code(text: str) -> str:
