@@ -16,7 +16,7 @@ WORKERS ?= 2
 # Compiled kernels with bounds checks must never be mixed with those without: Numba's cache cannot tell them apart.
 CHECKED := $(CURDIR)/.cache/numba-boundscheck
 
-.PHONY: help setup check test demo bench fuzz models superlender lock format clean
+.PHONY: help setup check test demo bench sim faults fuzz models superlender lock format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,12 @@ demo: setup ## Requests decided live: make demo ARGS="--seconds 20 --summary jso
 
 bench: setup ## The step at real size, with its result hash
 	$(BIN)/dipper bench step $(ARGS)
+
+sim: setup ## Workers in trouble by seeds, in virtual time: make sim ARGS="--seeds 200 --summary json"
+	@$(BIN)/python -m tests.simulation $(ARGS)
+
+faults: setup ## Kills and storms on Apache Kafka: make faults ARGS="--rounds 5 --summary json"
+	@$(BIN)/python -m tests.faults $(ARGS)
 
 models: setup ## The example models again, from a simulated population (10 minutes)
 	@mkdir -p .cache/models
