@@ -157,6 +157,7 @@ class Serving:
                     if await self._make_ready(going):
                         await self._decide_all(going)
                 except UnansweredError as error:
+                    _log.info("partition %d opens again: %s", self.number, error)
                     self._worker.health.missed(error)
                     self._meter.abort()
                     self.ready = False

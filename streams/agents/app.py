@@ -17,6 +17,7 @@ from aiokafka import TopicPartition
 from faust import Stream
 from faust.types import EventT, StreamT
 
+from streams.agents.committed import read_committed
 from streams.agents.notice import make_notice
 from streams.broker.access import load_access
 from streams.broker.client import Kind, log_end, make_consumer
@@ -58,7 +59,7 @@ class Notifier:
         self._tails: set[int] = set()
         self._room = asyncio.Semaphore(_UNACKED_MAX)
         self._unacked: set[asyncio.Task[None]] = set()
-        self.app = _make_app(bootstrap, kind)
+        self.app = read_committed(_make_app(bootstrap, kind))
         self._notices = self.app.topic(NOTICES.name, key_serializer="raw", value_serializer="raw")
         decisions = self.app.topic(DECISIONS.name, key_serializer="raw", value_serializer="raw")
         self.app.agent(decisions, name="notices")(self._notify)

@@ -90,7 +90,9 @@ class KafkaLog:
                 client = await self._connect()
                 node = await client.coordinator_lookup(CoordinationType.GROUP, group)
                 answer = await client.send(node, request)
-                (_, ((_, offset, _, code),)) = answer.topics[0]
+                # A coordinator that is not ready answers for none of the partitions.
+                self._raise(for_code(answer.error_code))
+                ((_, ((_, offset, _, code),)),) = answer.topics
                 self._raise(for_code(code))
                 self._health.seen()
                 return int(offset)

@@ -74,3 +74,21 @@ async def test_one_notice_per_decision(fresh_broker: Broker) -> None:
     await _publish(fresh_broker, range(30, 50))
     expected += Counter(f"{n:032x}" for n in range(40, 50))
     assert await _run_until(fresh_broker, 49) == expected
+
+
+async def test_a_decision_that_was_given_up_is_not_told(fresh_kafka_broker: Broker) -> None:
+    """Agents read committed transactions: no notice of a decision that never came to stand."""
+    broker = fresh_kafka_broker
+    await ensure_topics(broker.bootstrap, _PARTITIONS)
+    producer = make_producer(broker.bootstrap, "kafka", transactional_id="decider")
+    await producer.start()
+    for numbers, stands in ((range(10, 20), False), (range(20, 30), True)):
+        await producer.begin_transaction()
+        for n in numbers:
+            part = n % _PARTITIONS
+            await producer.send(DECISIONS.name, _decision(n), key=b"a%d" % n, partition=part)
+        await producer.flush()
+        await (producer.commit_transaction() if stands else producer.abort_transaction())
+    await producer.stop()
+    told = await _run_until(broker, 10)
+    assert told == Counter({f"{n:032x}": 1 for n in range(20, 30)})
