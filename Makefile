@@ -16,7 +16,7 @@ WORKERS ?= 2
 # Compiled kernels with bounds checks must never be mixed with those without: Numba's cache cannot tell them apart.
 CHECKED := $(CURDIR)/.cache/numba-boundscheck
 
-.PHONY: help setup check test demo bench sim faults fuzz models superlender lock format clean
+.PHONY: help setup tools check test demo bench sim faults fuzz models superlender lock format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,12 +42,24 @@ $(STAMP): requirements.lock pyproject.toml | $(UV)
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@
 
+# What no package index has: Prometheus with promtool, for the tests of dashboards and alerts.
+TOOLS := prometheus promtool
+tools: ## Install the Debian packages that tests need, where they are missing
+	@missing="$$(for tool in $(TOOLS); do command -v $$tool >/dev/null || echo $$tool; done)"; \
+	if test -z "$$missing"; then exit 0; fi; \
+	if test "$$(id -u)" = 0 && command -v apt-get >/dev/null; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends prometheus; \
+	else \
+		echo "tools: $$missing is missing; install the package prometheus (on Debian: apt-get install prometheus)" >&2; \
+		exit 1; \
+	fi
+
 check: setup ## Lint, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: setup ## All tests; then kernels again with bounds checks, and small without compilation
+test: setup tools ## All tests; then kernels again with bounds checks, and small without compilation
 	NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=$(CHECKED) $(BIN)/pytest -q -n $(WORKERS) -m kernel
 	NUMBA_DISABLE_JIT=1 $(BIN)/pytest -q -n $(WORKERS) -m kernel
 	$(BIN)/pytest -n $(WORKERS)

@@ -5,6 +5,7 @@ refused.
     model.txt         LightGBM's text model           (kind "lightgbm")
     scorecard.csv     points per bin                  (kind "scorecard")
     calibration.csv   raw score → probability of default
+    reference.json    how features and score lay at training (optional), to watch drift by
 
 The sha256 of the manifest addresses the whole, since it holds the hashes of the other files.
 """
@@ -21,12 +22,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from models.calibrate import Calibration, parse_calibration, render_calibration, with_calibration
 from models.errors import ModelError
 from models.lightgbm_text import parse_lightgbm_text
+from models.reference import Reference, parse_reference, render_reference
 from models.scorecard import compile_scorecard, parse_scorecard
 from models.tables import ModelTables, join_models
 from models.trees import compile_trees
 
 MANIFEST = "manifest.json"
 CALIBRATION = "calibration.csv"
+REFERENCE = "reference.json"
 MODEL_FILES = {"lightgbm": "model.txt", "scorecard": "scorecard.csv"}
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -92,6 +95,7 @@ class ModelInfo:
     sha256: str
     features: tuple[str, ...]
     folder: Path
+    reference: Reference | None = None
 
 
 def load_models(
@@ -123,6 +127,7 @@ def save_model(
     features: Mapping[str, str],
     training: Training | None = None,
     lineage: Mapping[str, str] | None = None,
+    reference: Reference | None = None,
 ) -> str:
     """Write a model folder and return its content address (hex sha256 of the manifest).
 
@@ -130,6 +135,8 @@ def save_model(
     last: whatever is interrupted before leaves a folder that `load_models` refuses.
     """
     bodies = {MODEL_FILES[kind]: model, CALIBRATION: render_calibration(calibration)}
+    if reference is not None:
+        bodies[REFERENCE] = render_reference(reference)
     try:
         manifest = Manifest(
             name=name,
@@ -163,7 +170,7 @@ def _load_model(
     except ValidationError as error:
         raise _invalid(path, error) from error
     body_file = MODEL_FILES[manifest.kind]
-    if set(manifest.files) != {body_file, CALIBRATION}:
+    if set(manifest.files) - {REFERENCE} != {body_file, CALIBRATION}:
         raise ModelError(f"{path}: 'files' must be {body_file} and {CALIBRATION}; save it again.")
     body, calibration_body = (
         _read_checked(path, folder / file, manifest.files[file])
@@ -174,7 +181,11 @@ def _load_model(
     tables = _compile(manifest.kind, folder / body_file, body, names, places)
     calibration = parse_calibration(folder / CALIBRATION, calibration_body)
     address = hashlib.sha256(data).hexdigest()
-    info = ModelInfo(manifest.name, manifest.kind, address, names, folder)
+    reference = None
+    if REFERENCE in manifest.files:
+        stored = _read_checked(path, folder / REFERENCE, manifest.files[REFERENCE])
+        reference = parse_reference(folder / REFERENCE, stored)
+    info = ModelInfo(manifest.name, manifest.kind, address, names, folder, reference)
     return with_calibration(tables, calibration), info
 
 
@@ -228,3 +239,22 @@ def _invalid(path: Path, error: ValidationError) -> ModelError:
     first = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in first["loc"]) or "the file"
     return ModelError(f"{path}: {where}: {first['msg']}; save the model again.")
+
+
+def add_reference(folder: Path, reference: Reference) -> str:
+    """Pin a reference to a model that is stored already; return its new content address.
+
+    The manifest names what it refers to, so the address changes and every decision shows it. Raises
+    ModelError where the folder holds no model.
+    """
+    path = folder / MANIFEST
+    try:
+        manifest = Manifest.model_validate_json(_read(path))
+    except ValidationError as error:
+        raise _invalid(path, error) from error
+    body = render_reference(reference)
+    files = {**manifest.files, REFERENCE: hashlib.sha256(body).hexdigest()}
+    (folder / REFERENCE).write_bytes(body)
+    data = manifest.model_copy(update={"files": files}).model_dump_json(indent=2).encode() + b"\n"
+    path.write_bytes(data)
+    return hashlib.sha256(data).hexdigest()

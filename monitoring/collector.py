@@ -43,9 +43,9 @@ class WorkerCollector(Collector):
     """Collects one worker.
 
     Takes the deployment's names, the worker's meter, a function that gives the status of every
-    partition held at this moment, and what runs here (`version`, `manifest`). A scrape runs in a
-    thread of its own: it reads each int64 while the step may write it, so figures of one scrape may
-    be a few events apart, never torn.
+    partition held at this moment, and one that tells what runs here (`version`, `manifest`). A
+    scrape runs in a thread of its own: it reads each int64 while the step may write it, so figures
+    of one scrape may be a few events apart, never torn.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class WorkerCollector(Collector):
         names: counters.Dimensions,
         meter: WorkerMeter,
         read: Callable[[], Iterable[PartitionStatus]],
-        info: Mapping[str, str],
+        info: Callable[[], Mapping[str, str]],
     ) -> None:
         self._families = counters.layout(names)
         self._size = counters.size(names)
@@ -75,7 +75,8 @@ class WorkerCollector(Collector):
         yield from _partitions(held, self._meter.halted)
         yield from _tables(held)
         yield _leases(held, self._institutions)
-        yield gauges(metrics.INFO, [((self._info["version"], self._info["manifest"]), 1)])
+        info = self._info()
+        yield gauges(metrics.INFO, [((info["version"], info["manifest"]), 1)])
 
     def describe(self) -> Iterator[Samples]:
         """Yield nothing: names come from the catalogue, so that registering reads no partition."""

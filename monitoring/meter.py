@@ -7,7 +7,7 @@ a machine whose clock is an hour wrong still tells the truth.
 
 import time
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,10 @@ RECORDS_EDGES = (1.0, 7.0, 64.0, 256.0, 1_024.0, 2_048.0, 4_096.0)
 # Stages 2 to 10 are one call into compiled code, which looks at no clock: they are timed as one.
 STEP, COMMIT = "step", "commit"
 TIMED = (STEP, COMMIT)
+
+
+# Partition, what the batch added to each counter, records, seconds of the step, of the commit.
+OnBatch = Callable[[int, NDArray[np.int64], int, float, float], None]
 
 
 class Histogram:
@@ -52,6 +56,7 @@ class WorkerMeter:
         self.fences = 0
         self.rebalances = 0
         self.recoveries = Histogram((0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0))
+        self.on_batch: OnBatch | None = None
         self.halted: dict[int, int] = {}  # partition → offset that it stands at
         self._known: dict[int, NDArray[np.int64]] = {}
         self._beat = time.monotonic()
@@ -83,12 +88,15 @@ class WorkerMeter:
 
         Reads `counters` int64[n] as the step left it, between two batches.
         """
+        done = counters - self._known[partition]
         self._add(partition, counters)
         self.commits += 1
         self.stages[STEP].observe(step_s)
         self.stages[COMMIT].observe(commit_s)
         self.records.observe(step_s + commit_s, records)
         self.batches.observe(records)
+        if self.on_batch is not None:
+            self.on_batch(partition, done, records, step_s, commit_s)
 
     def _add(self, partition: int, counters: NDArray[np.int64]) -> None:
         known = self._known[partition]

@@ -92,15 +92,85 @@ DOOR_METRICS = (
 )  # fmt: skip
 
 TICKS = Metric("dipper_control_ticks_total", "Ticks written", (), "counter", "admit", "control")
-GRANTED = Metric(
-    "dipper_control_granted_cents", "Money granted as leases since the deployment began",
-    ("institution", "cap"), "gauge", "reserve", "control",
-)  # fmt: skip
 CAP = Metric(
     "dipper_cap_cents", "What an institution allows at most", ("institution", "cap"), "gauge",
     "reserve", "control",
 )  # fmt: skip
-CONTROL_METRICS = (TICKS, GRANTED, CAP)
+CONTROL_METRICS = (TICKS, CAP)
+
+
+def _agents(name: str, help: str, labels: tuple[str, ...], kind: Kind, stage: str = "") -> Metric:
+    return Metric(name, help, labels, kind, stage, "agents")
+
+
+WATCHED = _agents(
+    "dipper_watched_decisions_total", "Decisions whose evidence was read, repeats apart",
+    ("result",), "counter",
+)  # fmt: skip
+NOTICES = _agents(
+    "dipper_notices_total", "Notices sent, repeats left out, decisions that could not be read",
+    ("result",), "counter",
+)  # fmt: skip
+FEES = _agents(
+    "dipper_offered_fee_cents_total", "Fees of approved offers, cents", ("institution",), "counter",
+    "reserve",
+)  # fmt: skip
+SEGMENTS = _agents(
+    "dipper_segment_decided_total", "Applications decided, by a category that they state",
+    ("attribute", "value", "verdict"), "counter", "decide",
+)  # fmt: skip
+_COLUMN = ("model", "column")
+DRIFT_ROWS = _agents(
+    "dipper_drift_window_rows", "Applications that drift figures are of", ("model",), "gauge"
+)
+PSI = _agents(
+    "dipper_psi", "Population stability index against the model's reference, by feature and score",
+    _COLUMN, "gauge", "derive",
+)  # fmt: skip
+PSI_NOISE = _agents(
+    "dipper_psi_noise", "PSI that one in 1,000 windows of this size exceeds without any drift",
+    _COLUMN, "gauge", "derive",
+)  # fmt: skip
+FEATURE_MISSING = _agents(
+    "dipper_feature_missing_ratio", "Share of applications without the feature", _COLUMN, "gauge",
+    "derive",
+)  # fmt: skip
+FEATURE_MISSING_REFERENCE = _agents(
+    "dipper_feature_missing_reference_ratio", "The same share at training", _COLUMN, "gauge",
+    "derive",
+)  # fmt: skip
+_BAND = ("model", "band")
+MATURED = _agents(
+    "dipper_matured_loans_total", "Loans whose outcome is known, by upper edge of their PD",
+    _BAND, "counter", "score",
+)  # fmt: skip
+MATURED_BAD = _agents(
+    "dipper_matured_bad_loans_total", "Of these, loans that went bad", _BAND, "counter", "score"
+)
+MATURED_EXPECTED = _agents(
+    "dipper_matured_expected_bad_loans_total", "Of these, bad loans that the PDs foretold",
+    _BAND, "counter", "score",
+)  # fmt: skip
+MATURED_VARIANCE = _agents(
+    "dipper_matured_variance_loans_total", "Variance of that number if the PDs are true",
+    _BAND, "counter", "score",
+)  # fmt: skip
+_COHORT = ("model", "cohort")
+VINTAGE = _agents(
+    "dipper_vintage_loans", "Loans whose outcome is known, by month of decision", _COHORT, "gauge"
+)
+VINTAGE_BAD = _agents("dipper_vintage_bad_loans", "Of these, bad ones", _COHORT, "gauge")
+AUC = _agents(
+    "dipper_auc_ratio", "Area under the ROC curve on known outcomes", _COHORT, "gauge", "score"
+)
+KS = _agents(
+    "dipper_ks_ratio", "Kolmogorov-Smirnov gap on known outcomes", _COHORT, "gauge", "score"
+)
+AGENT_METRICS = (
+    WATCHED, NOTICES, FEES, SEGMENTS, DRIFT_ROWS, PSI, PSI_NOISE, FEATURE_MISSING,
+    FEATURE_MISSING_REFERENCE, MATURED, MATURED_BAD, MATURED_EXPECTED, MATURED_VARIANCE, VINTAGE,
+    VINTAGE_BAD, AUC, KS,
+)  # fmt: skip
 
 
 def step_metric(family: counters.Family) -> Metric:
@@ -122,4 +192,4 @@ def step_metrics() -> Iterator[Metric]:
 
 def all_metrics() -> tuple[Metric, ...]:
     """Return every metric of every process."""
-    return (*step_metrics(), *DOOR_METRICS, *CONTROL_METRICS)
+    return (*step_metrics(), *DOOR_METRICS, *CONTROL_METRICS, *AGENT_METRICS)

@@ -30,7 +30,7 @@ def read_evidence(data: bytes, deployment: Deployment) -> pl.DataFrame:
     has them), amount_cents, tenor_days, outcome, chosen (place among the candidates, -1 none); each
     feature of the catalog by name (NaN: missing); `raw.<model>` and `pd_ppm.<model>` (-1: missing).
     """
-    rows = _rows(data, deployment)
+    rows = evidence_rows(data, deployment)
     head = rows["head"]
     products = [product.id for product in deployment.platform.products]
     channels = [channel.id for channel in deployment.platform.channels]
@@ -61,7 +61,7 @@ def read_candidates(data: bytes, deployment: Deployment) -> pl.DataFrame:
     Columns: decision, policy, institution, outcome, terms of its offer (rank -1: no offer; pd_ppm
     -1: no score), reasons (codes by precedence) and rules (labels of those that fired).
     """
-    rows = _rows(data, deployment)
+    rows = evidence_rows(data, deployment)
     count = rows["head"]["candidates"]
     judged = np.arange(deployment.policies.candidates_max)[None, :] < count[:, None]
     request, place = np.nonzero(judged)
@@ -92,7 +92,8 @@ def read_candidates(data: bytes, deployment: Deployment) -> pl.DataFrame:
     )
 
 
-def _rows(data: bytes, deployment: Deployment) -> np.ndarray[Any, np.dtype[np.void]]:
+def evidence_rows(data: bytes, deployment: Deployment) -> np.ndarray[Any, np.dtype[np.void]]:
+    """Return the records as they stand, read-only: head, features, raw, pd_ppm, verdicts, masks."""
     features = len(deployment.catalog.columns)
     models = len(deployment.model_infos)
     policies, words = deployment.policies.candidates_max, deployment.policies.rule_words

@@ -86,6 +86,11 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         return [status for status in found if status is not None]
 
     @property
+    def partitions(self) -> int:
+        """How many partitions the input topic has; 0 before the broker was asked."""
+        return self._count
+
+    @property
     def not_alive(self) -> str | None:
         """Say why the process should be started anew; None where it is well."""
         silent_s = self.meter.silent_s

@@ -22,6 +22,7 @@ from models.artifact import Training, save_model
 from models.calibrate import PPM, Calibration, with_calibration
 from models.errors import ModelError
 from models.lightgbm_text import parse_lightgbm_text
+from models.reference import make_reference
 from models.score import score_rows
 from models.tables import ModelTables
 from models.train.card import CARD, make_card
@@ -131,6 +132,7 @@ def train(
         features={feature: definition_hashes[feature] for feature in features},
         training=_training(parts, metrics, newest, len(model.trees), seed),
         lineage=lineage,
+        reference=make_reference(features, parts[0].X, raw[0]),
     )
     card = make_card(
         name=name, sha256=sha256, lineage=lineage or {}, settings=settings, tries=tried,

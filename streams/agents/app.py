@@ -15,6 +15,7 @@ import faust
 import orjson
 from aiokafka import TopicPartition
 from faust import Stream
+from faust.auth import Credentials
 from faust.types import EventT, StreamT
 
 from streams.agents.committed import read_committed
@@ -59,11 +60,16 @@ class Notifier:
         self._tails: set[int] = set()
         self._room = asyncio.Semaphore(_UNACKED_MAX)
         self._unacked: set[asyncio.Task[None]] = set()
-        self.app = read_committed(_make_app(bootstrap, kind))
+        self.app = make_app("dipper-notices", bootstrap, kind)
         self._notices = self.app.topic(NOTICES.name, key_serializer="raw", value_serializer="raw")
         decisions = self.app.topic(DECISIONS.name, key_serializer="raw", value_serializer="raw")
         self.app.agent(decisions, name="notices")(self._notify)
         self.app.on_partitions_revoked.connect(self._forget_tails)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What has become of the decisions read so far."""
+        return {"sent": self.sent, "repeated": self.repeated, "unread": self.unread}
 
     async def _notify(self, stream: StreamT[bytes]) -> None:
         assert isinstance(stream, Stream)
@@ -119,10 +125,11 @@ class Notifier:
         self._tails.add(partition)
 
 
-def _make_app(bootstrap: str, kind: Kind) -> faust.App:
+def make_app(name: str, bootstrap: str, kind: Kind) -> faust.App:
+    """Return a Faust application, not started, whose consumer group is `name`."""
     session_s = _SESSION_S[kind]
-    return faust.App(
-        "dipper-notices",
+    app = faust.App(
+        name,
         broker=f"kafka://{bootstrap}",
         broker_credentials=_credentials(load_access().client_settings()),
         store="memory://",
@@ -136,9 +143,10 @@ def _make_app(bootstrap: str, kind: Kind) -> faust.App:
         broker_commit_interval=0.5,
         stream_wait_empty=False,
     )
+    return read_committed(app)
 
 
-def _credentials(settings: dict[str, Any]) -> faust.auth.Credentials | None:
+def _credentials(settings: dict[str, Any]) -> Credentials | None:
     """Return in Faust's words what our own clients show."""
     if not settings:
         return None
@@ -150,17 +158,3 @@ def _credentials(settings: dict[str, Any]) -> faust.auth.Credentials | None:
         ssl_context=settings["ssl_context"],
         mechanism=settings["sasl_mechanism"],
     )
-
-
-async def run_agents(bootstrap: str, kind: Kind, stop: asyncio.Event) -> Notifier:
-    """Run the agents until `stop` is set; return what they counted, raise where a notice failed."""
-    notifier = Notifier(bootstrap, kind)
-    await notifier.app.start()
-    waits = [asyncio.create_task(each.wait()) for each in (stop, notifier.failed)]
-    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-    for each in waits:
-        each.cancel()
-    await notifier.app.stop()
-    if notifier.failure is not None:
-        raise notifier.failure
-    return notifier

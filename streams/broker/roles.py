@@ -87,10 +87,10 @@ ROLES: dict[str, tuple[Right, ...]] = {
         Right(Resource.TRANSACTIONAL_ID, "dipper", _WRITE, prefixed=True),
     ),
     "agents": (
-        *_topics(_READ, DECISIONS.name, NOTICES.name),
+        *_topics(_READ, DECISIONS.name, NOTICES.name, EVENTS.name, EVIDENCE.name),
         *_topics(_WRITE, NOTICES.name),
-        *_topics(Operation.DESCRIBE, EVENTS.name),
         Right(Resource.GROUP, "dipper-notices", _READ),
+        Right(Resource.GROUP, "dipper-quality-", _READ, prefixed=True),
     ),
     "analyst": _topics(
         _READ, EVENTS.name, DECISIONS.name, EVIDENCE.name, FUNDING.name, DEAD_LETTERS.name

@@ -1,5 +1,6 @@
 """`dipper agents`: the slow lane."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -7,25 +8,67 @@ import typer
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command(epilog="Example: dipper agents --broker 127.0.0.1:9092")(agents)
+    app.command(
+        epilog="Example: dipper agents --broker 127.0.0.1:9092 --config examples/policies "
+        "--metrics-port 9101"
+    )(agents)
 
 
-def agents(broker: Annotated[str, typer.Option(help="HOST:PORT of a running broker.")]) -> None:
-    """Run the Faust agents until Ctrl-C: one notice on dipper.notices for each decision."""
+def agents(
+    broker: Annotated[str, typer.Option(help="HOST:PORT of a running broker.")],
+    config: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the deployment: drift, segments and outcomes are watched."),
+    ] = None,
+    metrics_port: Annotated[
+        int, typer.Option(min=-1, max=65535, help="Port for /metrics; 0 any free one, -1 none.")
+    ] = -1,
+    metrics_host: Annotated[str, typer.Option(help="Address for /metrics.")] = "127.0.0.1",
+    pace: Annotated[
+        float,
+        typer.Option(min=1.0, help="Days of a loan in one day of event time: 86400 in a demo."),
+    ] = 1.0,
+) -> None:
+    """Run the Faust agents until Ctrl-C: notices to applicants, and the quality of decisions."""
     import asyncio
 
-    asyncio.run(_agents(broker))
+    asyncio.run(_agents(broker, config, metrics_port, metrics_host, pace))
 
 
-async def _agents(broker: str) -> None:
-    from streams.agents.app import run_agents
+async def _agents(broker: str, config: Path | None, port: int, host: str, pace: float) -> None:
+    from contextlib import ExitStack
+
+    from monitoring.endpoint import serve_metrics
+    from monitoring.logs import start_logs
+    from monitoring.quality import AgentCollector, DecisionQuality
+    from streams.agents.app import Notifier
+    from streams.agents.quality import QualityAgents
+    from streams.agents.run import run_agents
     from streams.broker.client import broker_kind
     from streams.broker.topics import count_partitions
+    from streams.config import load_deployment
+    from streams.control.keys import load_trusted, verifier
     from streams.signals import stop_event
 
+    start_logs()
     stop = stop_event()
     kind = await broker_kind(broker)
     await count_partitions(broker)
-    typer.echo(f"agents run on {broker}")
-    done = await run_agents(broker, kind, stop)
-    typer.echo(f"sent {done.sent} notices, {done.repeated} repeats left out, {done.unread} unread")
+    notifier = Notifier(broker, kind)
+    running: list[Notifier | QualityAgents] = [notifier]
+    quality = None
+    if config is not None:
+        quality = DecisionQuality(load_deployment(config), pace)
+        verify = verifier(load_trusted(config))
+        running.append(QualityAgents(broker, kind, quality, verify))
+    with ExitStack() as stack:
+        if port >= 0:
+            collector = AgentCollector(lambda: notifier.counts, quality)
+            shown = stack.enter_context(serve_metrics(collector, port, host))
+            typer.echo(f"metrics on http://{host}:{shown}/metrics")
+        typer.echo(f"agents run on {broker}")
+        await run_agents(running, stop)
+    done = notifier.counts
+    typer.echo(
+        f"sent {done['sent']} notices, {done['repeated']} repeats left out, {done['unread']} unread"
+    )

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     import asyncio
 
 
+_UNCHECKED = "this broker checks nobody: whoever reaches it can speak for an institution"
+
+
 class Clock(enum.StrEnum):
     """Where time comes from."""
 
@@ -56,6 +59,10 @@ def control(
     partitions: Annotated[
         int, typer.Option(min=0, help="Make missing topics with so many; 0: as platform.toml says.")
     ] = 0,
+    metrics_port: Annotated[
+        int, typer.Option(min=-1, max=65535, help="Port for /metrics; 0 any free one, -1 none.")
+    ] = -1,
+    metrics_host: Annotated[str, typer.Option(help="Address for /metrics.")] = "127.0.0.1",
 ) -> None:
     """Write time and grants into every partition until Ctrl-C; run one such process."""
     if context.invoked_subcommand is not None:
@@ -64,7 +71,8 @@ def control(
         raise typer.BadParameter("--broker HOST:PORT and --config DIR are needed")
     import asyncio
 
-    asyncio.run(_control(broker, config, clock, tick_ms, partitions))
+    place = (metrics_port, metrics_host)
+    asyncio.run(_control(broker, config, clock, tick_ms, partitions, place))
 
 
 def init(
@@ -132,7 +140,14 @@ def keys_revoke(
     typer.echo(f"{key.fingerprint} counts until {','.join(map(str, key.until))}")
 
 
-async def _control(broker: str, config: Path, clock: Clock, tick_ms: int, partitions: int) -> None:
+async def _control(
+    broker: str, config: Path, clock: Clock, tick_ms: int, partitions: int, place: tuple[int, str]
+) -> None:
+    from contextlib import ExitStack
+
+    from monitoring.control import ControlCollector
+    from monitoring.endpoint import serve_metrics
+    from monitoring.logs import start_logs
     from streams.broker.topics import ensure_topics
     from streams.config import load_deployment
     from streams.control.ingress import Ingress
@@ -140,6 +155,7 @@ async def _control(broker: str, config: Path, clock: Clock, tick_ms: int, partit
     from streams.control.process import ControlProcess
     from streams.signals import stop_event
 
+    start_logs()
     key = load_private_key(config)
     deployment = load_deployment(config)
     verify = verifier(load_trusted(config))
@@ -147,19 +163,25 @@ async def _control(broker: str, config: Path, clock: Clock, tick_ms: int, partit
     count = partitions or deployment.platform.partitions
     institutions = deployment.institution_ids
     await ensure_topics(broker, count, institutions=institutions)
+    port, host = place
     async with (
         ControlProcess(broker, count, key, deployment.caps, verify) as control,
         Ingress(broker, count, institutions, key.sign) as ingress,
     ):
-        typer.echo(f"control runs on {broker} for {count} partitions")
-        if not ingress.checked:
-            typer.echo("this broker checks nobody: whoever reaches it can speak for an institution")
-        ticking = (
-            control.run_file_clock(stop)
-            if clock is Clock.file
-            else control.run_wall_clock(stop, tick_ms)
-        )
-        await _together(stop, ticking, ingress.run(stop))
+        with ExitStack() as stack:
+            if port >= 0:
+                collector = ControlCollector(lambda: control.ticks, deployment.caps)
+                shown = stack.enter_context(serve_metrics(collector, port, host))
+                typer.echo(f"metrics on http://{host}:{shown}/metrics")
+            typer.echo(f"control runs on {broker} for {count} partitions")
+            if not ingress.checked:
+                typer.echo(_UNCHECKED)
+            ticking = (
+                control.run_file_clock(stop)
+                if clock is Clock.file
+                else control.run_wall_clock(stop, tick_ms)
+            )
+            await _together(stop, ticking, ingress.run(stop))
 
 
 async def _together(stop: "asyncio.Event", *work: Coroutine[Any, Any, None]) -> None:

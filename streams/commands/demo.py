@@ -36,6 +36,14 @@ def demo(
     hostile_share: Annotated[
         float, typer.Option(min=0, max=0.5, help="Share of broken and dishonest records.")
     ] = 0.0,
+    income_factor: Annotated[
+        float,
+        typer.Option(min=0.01, help="What incomes are worth in the second half."),
+    ] = 1.0,
+    dashboards: Annotated[
+        Path | None,
+        typer.Option(help="Watch it with Prometheus, and draw the dashboards into this folder."),
+    ] = None,
     summary: Annotated[
         Summary, typer.Option(help="json: the last line is one JSON object.")
     ] = Summary.text,
@@ -51,18 +59,31 @@ def demo(
     from streams.demo.run import Options, run_demo
     from streams.demo.tally import Tally
     from streams.demo.view import render
+    from streams.demo.watch import draw_boards
 
     console = Console(stderr=True)
     options = Options(
-        broker, config, seconds, rate, applicants, partitions, workers, seed, hostile_share
+        broker,
+        config,
+        seconds,
+        rate,
+        applicants,
+        partitions,
+        workers,
+        seed,
+        hostile_share,
+        income_factor,
     )
+    watcher = None
+    if dashboards is not None:
+        watcher = draw_boards(dashboards, min(p.name for p in (config / "institutions").iterdir()))
     title = f"dipper demo · {broker} broker · seed {seed}"
     with Live(console=console, auto_refresh=False, transient=summary is Summary.json) as live:
 
         def show(tally: Tally, elapsed: float) -> None:
             live.update(render(tally, elapsed, title), refresh=console.is_terminal)
 
-        result, tally = run_demo(options, live.console.print, show)
+        result, tally = run_demo(options, live.console.print, show, watcher)
         live.update(render(tally, seconds or 1.0, title), refresh=True)
     typer.echo(orjson.dumps(result).decode() if summary is Summary.json else _as_text(result))
     if result["lost"] or result["duplicated"]:

@@ -53,13 +53,20 @@ def _show(found: dict[str, Any]) -> None:
             [(name, _text(value)) for name, value in decision.items() if name != "candidates"],
         )
     )
+    asked = found["input"]
+    where = f"input, partition {asked['partition']}, offset {asked['offset']}"
+    console.print(_table(where, ("", ""), [(k, _text(v)) for k, v in asked["event"].items()]))
     for row in found["candidates"]:
         terms = {k: v for k, v in row.items() if k not in {"rules", "policy"}}
         title = f"candidate {row['policy']}"
         console.print(_table(title, ("", ""), [(k, _text(v)) for k, v in terms.items()]))
-        fired = [(rule["rule"], rule["when"], rule["reason"]) for rule in row["rules"]]
+        fired = [
+            (rule["rule"], rule["when"], _values(rule["values"]), rule["reason"])
+            for rule in row["rules"]
+        ]
         if fired:
-            console.print(_table("rules that fired", ("rule", "when", "reason"), fired))
+            heads = ("rule", "when", "saw", "reason")
+            console.print(_table("rules that fired", heads, fired))
     scores = [
         (row["model"], f"{row['raw']:.6f}", str(row["pd_ppm"]), row["sha256"][:16])
         for row in found["scores"]
@@ -67,6 +74,8 @@ def _show(found: dict[str, Any]) -> None:
     if scores:
         console.print(_table("scores", ("model", "raw", "pd_ppm", "sha256"), scores))
     known = [(name, f"{value:g}") for name, value in found["features"].items() if value is not None]
+    versions = [(name, _text(value)) for name, value in found["versions"].items()]
+    console.print(_table("versions", ("", ""), versions))
     console.print(_table(f"features known ({len(known)})", ("feature", "value"), known))
 
 
@@ -81,6 +90,10 @@ def _table(title: str, heads: Iterable[str], rows: Iterable[tuple[str, ...]]) ->
     for row in rows:
         table.add_row(*row)
     return table
+
+
+def _values(values: dict[str, float | None]) -> str:
+    return ", ".join(f"{k}={'missing' if v is None else f'{v:g}'}" for k, v in values.items())
 
 
 def _text(value: object) -> str:

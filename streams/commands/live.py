@@ -51,19 +51,20 @@ def live(
 async def _live(
     broker: str, config: Path, group: str, guarantee: str | None, port: int, host: str
 ) -> None:
-    import logging
     from contextlib import ExitStack
+    from functools import cache
     from importlib.metadata import version
 
     from monitoring.collector import WorkerCollector
     from monitoring.endpoint import Health, serve_metrics
+    from monitoring.logs import log_batch, start_logs
     from streams.config import load_deployment
     from streams.control.keys import load_trusted, verifier
     from streams.live import Worker
     from streams.signals import stop_event
     from streams.step import Step
 
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    start_logs()
     stop = stop_event()
     deployment = load_deployment(config)
     verify = verifier(load_trusted(config))
@@ -73,9 +74,14 @@ async def _live(
         group=group,
         guarantee=guarantee,
     )
+    worker.meter.on_batch = log_batch
+    manifest = cache(deployment.manifest_hash)
     with ExitStack() as stack:
         if port >= 0:
-            info = {"version": version("dipper"), "manifest": deployment.manifest_hash(0)[:16]}
+
+            def info() -> dict[str, str]:
+                return {"version": version("dipper"), "manifest": manifest(worker.partitions)}
+
             collector = WorkerCollector(
                 deployment.dimensions, worker.meter, lambda: worker.status, info
             )

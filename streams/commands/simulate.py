@@ -31,6 +31,10 @@ def simulate(
     hostile_share: Annotated[
         float, typer.Option(min=0.0, max=0.5, help="Share of broken and forged records.")
     ] = 0.0,
+    income_factor: Annotated[
+        float, typer.Option(min=0.01, help="What incomes are worth after --shift-days: 0.5 halves.")
+    ] = 1.0,
+    shift_days: Annotated[float, typer.Option(min=0, help="When incomes change.")] = 0.0,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same bytes.")] = 1,
     start: Annotated[
         str, typer.Option(metavar="YYYY-MM-DD", help="First day, UTC.")
@@ -61,6 +65,8 @@ def simulate(
         rate_per_second=applicants * rate / 86_400,
         request_share=request_share,
         hostile_share=hostile_share,
+        income_factor=income_factor,
+        shift_ms=int(shift_days * 86_400_000),
         seed=seed,
         closed_loop=False,
         for_file=True,

@@ -23,6 +23,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from monitoring.logs import log_action
 from streams import clock
 from streams.broker.client import broker_kind, log_end, make_consumer, make_producer, stop_client
 from streams.control.keys import Trusted, Verify, verifier
@@ -76,7 +77,8 @@ class ControlProcess:
         await self._consumer.start()
         positions = await find_positions(self._consumer, self._partitions, self._verify)
         self._log = ControlLog(self._key.sign, self._caps, positions)
-        await self._write(self._log.grants())
+        log_action("start", partitions=len(positions), seq=[each.seq for each in positions])
+        log_action("grant", records=await self._write(self._log.grants()))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -127,12 +129,13 @@ class ControlProcess:
 
     async def tick(self, *times: int) -> None:
         """Write a tick of each time to every partition that is before it; return when all stand."""
-        await self._write(entry for at in times for entry in self._log.ticks(at))
+        records = await self._write(entry for at in times for entry in self._log.ticks(at))
         self.ticks += len(times)
+        log_action("tick", at=times[-1] if times else None, ticks=len(times), records=records)
         if time.monotonic() - self._noted > _NOTE_S:
             await self._note_offsets()
 
-    async def _write(self, entries: Iterable[Entry]) -> None:
+    async def _write(self, entries: Iterable[Entry]) -> int:
         sent: list[Any] = []
         for entry in entries:
             sent.append(
@@ -140,6 +143,7 @@ class ControlProcess:
             )
         for done in await asyncio.gather(*sent):
             self._note[TopicPartition(EVENTS.name, done.partition)] = done.offset
+        return len(sent)
 
     async def _note_offsets(self) -> None:
         if self._note:

@@ -77,25 +77,36 @@ class Processes:
 
     def start_control(self, broker: str, config: Path, partitions: int) -> None:
         """Start the one writer of ticks and grants."""
-        self._start("control", "control", broker, config, "--partitions", str(partitions))
+        more = ("--partitions", str(partitions), "--metrics-port", "0")
+        self._start("control", "control", broker, config, *more)
 
     def start_worker(self, broker: str, config: Path) -> None:
         """Start one more worker, with a metrics port of its own."""
         name = f"worker-{len(self.workers)}"
         self.workers.append(self._start(name, "live", broker, config, "--metrics-port", "0"))
 
+    def start_agents(self, broker: str, config: Path, pace: float) -> None:
+        """Start the slow lane: notices, drift and outcomes; `pace` is the world's."""
+        more = ("--metrics-port", "0", "--pace", str(pace))
+        self._start("agents", "agents", broker, config, *more)
+
     def check(self) -> None:
         """Raise `DipperError` where one of them has ended."""
         for process in self._all:
             process.check()
 
+    def all_shown(self) -> bool:
+        """Say whether every process has told where it shows its metrics."""
+        return all(_METRICS.search(each.log.read_text(errors="replace")) for each in self._all)
+
     def ready_partitions(self) -> int:
         """Return how many partitions the workers serve by now."""
         return sum(_ready(url) for url in self.metrics_urls())
 
-    def metrics_urls(self) -> list[str]:
-        """Return where the workers show their metrics, as far as they do."""
-        found = [_METRICS.search(w.log.read_text(errors="replace")) for w in self.workers]
+    def metrics_urls(self, job: str = "worker") -> list[str]:
+        """Return where workers, control or agents show their metrics, as far as they do."""
+        mine = [each for each in self._all if each.name.startswith(job)]
+        found = [_METRICS.search(each.log.read_text(errors="replace")) for each in mine]
         return [match.group(1) for match in found if match]
 
     def _start(self, name: str, command: str, broker: str, config: Path, *more: str) -> Process:
@@ -124,12 +135,15 @@ def _ready(url: str) -> int:
 
 
 def wait_until_served(processes: Processes, partitions: int, seconds_max: float) -> None:
-    """Return when every partition is served for a moment; `DipperError` after `seconds_max`."""
+    """Return when every partition is served for a moment and every process shows its metrics;
+    `DipperError` after `seconds_max`.
+    """
     end = time.monotonic() + seconds_max
     steady = 0
     while steady < 3:
         processes.check()
-        steady = steady + 1 if processes.ready_partitions() == partitions else 0
+        ready = processes.all_shown() and processes.ready_partitions() == partitions
+        steady = steady + 1 if ready else 0
         if time.monotonic() > end:
             logs = ", ".join(str(worker.log) for worker in processes.workers)
             raise DipperError(f"the workers are not ready after {seconds_max:.0f} s; see {logs}")

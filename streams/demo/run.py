@@ -23,7 +23,9 @@ from streams.control.keys import init_keys, load_trusted, verifier
 from streams.demo.processes import Processes, wait_until_served
 from streams.demo.tally import Tally
 from streams.demo.traffic import Traffic
+from streams.demo.watch import Watcher, watched
 from streams.errors import BrokerError, DipperError
+from streams.limits import SECOND_MS
 from streams.partition import Input, Partition
 from streams.signals import stop_event
 from streams.simulate.world import World, WorldConfig
@@ -32,6 +34,7 @@ from streams.topology import EVENTS
 
 _READY_S_MAX = 300.0  # a cold start compiles
 _HISTORY_MS = 20_000  # of events before the first request
+_PACE = 86_400.0  # a day of a loan passes in a second
 
 
 class Options(NamedTuple):
@@ -46,14 +49,20 @@ class Options(NamedTuple):
     workers: int
     seed: int
     hostile_share: float
+    income_factor: float = 1.0  # what incomes are worth in the second half
 
 
 Say = Callable[[str], None]
 Show = Callable[[Tally, float], None]
 
 
-def run_demo(options: Options, say: Say, show: Show) -> tuple[dict[str, Any], Tally]:
-    """Run it; `say` gets a sentence per stage, `show` the tally some times a second."""
+def run_demo(
+    options: Options, say: Say, show: Show, watcher: Watcher | None = None
+) -> tuple[dict[str, Any], Tally]:
+    """Run it; `say` gets a sentence per stage, `show` the tally some times a second.
+
+    With a `watcher` the agents run too, and a Prometheus scrapes all.
+    """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dipper-demo-")))
         config = _copy_config(options.config, folder)
@@ -71,10 +80,13 @@ def run_demo(options: Options, say: Say, show: Show) -> tuple[dict[str, Any], Ta
         processes.start_control(broker, config, options.partitions)
         for _ in range(options.workers):
             processes.start_worker(broker, config)
+        if watcher is not None:
+            processes.start_agents(broker, config, _PACE)
         wait_until_served(processes, options.partitions, _READY_S_MAX)
         urls = " ".join(processes.metrics_urls())
         say(f"{options.workers} workers serve {options.partitions} partitions at {broker}; {urls}")
-        return asyncio.run(_traffic(options, broker, institutions, processes, show))
+        with watched(processes, watcher):
+            return asyncio.run(_traffic(options, broker, institutions, processes, show))
 
 
 def _copy_config(source: Path, folder: Path) -> Path:
@@ -114,7 +126,9 @@ async def _traffic(
         applicants=options.applicants,
         rate_per_second=options.rate,
         hostile_share=options.hostile_share,
-        pace=86_400.0,
+        pace=_PACE,
+        income_factor=options.income_factor,
+        shift_ms=_HISTORY_MS + int(options.seconds / 2 * SECOND_MS),
         seed=options.seed,
         keep_truth=False,
     )

@@ -75,6 +75,9 @@ class WorldConfig:
     seed: int = 1
     closed_loop: bool = True
     keep_truth: bool = True
+    # What incomes are worth from `shift_ms` after the start on: 0.5 halves them, to show drift.
+    income_factor: float = 1.0
+    shift_ms: int = 0
     for_file: bool = False  # hostile records must each fit a line, and carry their own key
 
 
@@ -123,6 +126,7 @@ class World:
     ) -> None:
         self.config = config
         self.now_ms = start_ms
+        self._shift_at_ms = start_ms + config.shift_ms
         self.truth: list[Truth] = []
         self.population = make_population(config.seed, config.applicants, config.firm_share)
         # Plain lists: reading one NumPy scalar costs more than the rest of a small event.
@@ -228,7 +232,7 @@ class World:
         row, firm = arrival.row, self._firm[arrival.row]
         rng = random.Random(f"{self.config.seed}/{arrival.at}/{row}/{arrival.draw_2}")
         product = truth.choose_product(firm, rng.random())
-        income = self._income[row]
+        income = self._income[row] * self._income_factor(arrival.at)
         amount = max(100_00, int(income * rng.uniform(*product.amount)) // 100_00 * 100_00)
         request = self._judge(row, (product, None), amount, rng.choice(product.tenors), rng)
         at = arrival.at
@@ -245,9 +249,19 @@ class World:
             "amount_cents": amount,
             "tenor_days": request.tenor_days,
             "device": f"d{row:x}",
-            **attributes(self.population, row, self.config.seed),
+            **self._stated(row, arrival.at),
         }
         self._schedule(at, event, lambda at: self._requested(event, request, at))
+
+    def _income_factor(self, at: int) -> float:
+        return self.config.income_factor if at >= self._shift_at_ms else 1.0
+
+    def _stated(self, row: int, at: int) -> dict[str, Any]:
+        stated = attributes(self.population, row, self.config.seed)
+        for name in ("income_cents", "revenue_cents"):
+            if name in stated:
+                stated[name] = int(stated[name] * self._income_factor(at))
+        return stated
 
     def _draw_down(self, arrival: Arrival) -> None:
         line = self._lines[int(arrival.draw_2 * len(self._lines))]

@@ -6,7 +6,8 @@ from collections import Counter
 import orjson
 from aiokafka import TopicPartition
 
-from streams.agents.app import run_agents
+from streams.agents.app import Notifier
+from streams.agents.run import run_agents
 from streams.broker.client import make_consumer, make_producer
 from streams.broker.topics import ensure_topics
 from streams.topology import DECISIONS, NOTICES
@@ -39,7 +40,8 @@ async def _publish(broker: Broker, numbers: range) -> None:
 async def _run_until(broker: Broker, notices: int) -> Counter[str]:
     """Run agents until so many notices stand, and a little longer; return the decisions told."""
     stop = asyncio.Event()
-    running = asyncio.create_task(run_agents(broker.bootstrap, broker.kind, stop))
+    notifier = Notifier(broker.bootstrap, broker.kind)
+    running = asyncio.create_task(run_agents([notifier], stop))
     consumer = make_consumer(broker.bootstrap)
     await consumer.start()
     told: Counter[str] = Counter()

@@ -190,7 +190,9 @@ async def test_a_scrape_counts_what_stands_on_kafka(
     broker = fresh_embedded_broker
     worker = _worker(broker, deployment)
     info = {"version": "0", "manifest": ""}
-    collector = WorkerCollector(deployment.dimensions, worker.meter, lambda: worker.status, info)
+    collector = WorkerCollector(
+        deployment.dimensions, worker.meter, lambda: worker.status, lambda: info
+    )
     async with _control(broker, deployment, 2), _working(worker):
         async with Publisher(broker.bootstrap) as publisher:
             await publish(publisher, LineFile(events), raw=True, **_signing(deployment))

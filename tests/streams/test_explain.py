@@ -38,6 +38,14 @@ def test_an_explanation_is_the_decision_done_again(log: Path) -> None:
     assert len(found["candidates"]) == len(first["candidates"])
     assert found["features"]["request_amount_cents"] > 0
     assert {row["model"] for row in found["scores"]} == {"business", "consumer"}
+    asked = found["input"]["event"]
+    assert (asked["applicant"], asked["id"]) == (first["applicant"], first["request"])
+    assert asked["amount_cents"] == found["features"]["request_amount_cents"]
+    assert (found["input"]["partition"], found["input"]["offset"]) == (
+        first["partition"],
+        first["offset"],
+    )
+    assert set(found["versions"]["models"]) == {"business", "consumer"}
     orjson.dumps(found)
 
 
@@ -49,6 +57,8 @@ def test_a_declined_candidate_names_its_reasons_and_rules(log: Path) -> None:
     assert rows
     for row in rows:
         assert all(rule["when"] for rule in row["rules"])
+        assert all(name in rule["when"] for rule in row["rules"] for name in rule["values"])
+        assert any(rule["values"] for rule in row["rules"])
         assert {rule["reason"] for rule in row["rules"]} <= set(row["reasons"])
 
 

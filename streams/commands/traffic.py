@@ -1,0 +1,75 @@
+"""`dipper traffic`: a simulated population that lives on a deployment."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from streams.simulate.world import WorldConfig
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(epilog="Example: dipper traffic --broker 127.0.0.1:9092 --config mine --rate 200")(
+        traffic
+    )
+
+
+def traffic(
+    broker: Annotated[str, typer.Option(help="HOST:PORT of a running broker.")],
+    config: Annotated[Path, typer.Option(help="Folder of the deployment.")],
+    rate: Annotated[float, typer.Option(min=1, help="Events a second.")] = 200.0,
+    seconds: Annotated[float, typer.Option(min=0, help="How long; 0: until Ctrl-C.")] = 0.0,
+    applicants: Annotated[int, typer.Option(min=10, help="People and firms.")] = 5_000,
+    pace: Annotated[
+        float, typer.Option(min=1, help="Days of a loan in one day: 86400 shows them in seconds.")
+    ] = 86_400.0,
+    hostile_share: Annotated[
+        float, typer.Option(min=0, max=0.5, help="Share of broken and dishonest records.")
+    ] = 0.0,
+    income_factor: Annotated[
+        float, typer.Option(min=0.01, help="What incomes are worth after --shift-seconds.")
+    ] = 1.0,
+    shift_seconds: Annotated[float, typer.Option(min=0, help="When incomes change.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="Of the population.")] = 1,
+) -> None:
+    """Publish a population's events in real time, and let it react to what is decided.
+
+    For trying a deployment, never for one with real applicants. Its agents take the same --pace.
+    """
+    import asyncio
+
+    from streams.simulate.world import WorldConfig
+
+    world = WorldConfig(
+        applicants=applicants,
+        rate_per_second=rate,
+        hostile_share=hostile_share,
+        pace=pace,
+        seed=seed,
+        keep_truth=False,
+        income_factor=income_factor,
+        shift_ms=int(shift_seconds * 1_000),
+    )
+    asyncio.run(_traffic(broker, config, world, seconds))
+
+
+async def _traffic(broker: str, config: Path, world: "WorldConfig", seconds: float) -> None:
+    import time
+
+    from streams.broker.topics import count_partitions
+    from streams.config import load_deployment
+    from streams.demo.tally import Tally
+    from streams.demo.traffic import Traffic
+    from streams.signals import stop_event
+    from streams.simulate.world import World
+
+    stop, tally = stop_event(), Tally()
+    partitions = await count_partitions(broker)
+    institutions = load_deployment(config).institution_ids
+    live = World(world, time.time_ns() // 1_000_000)
+    typer.echo(f"{world.applicants} applicants publish {world.rate_per_second:g} events a second")
+    took = await Traffic(broker, live, tally, partitions, institutions).run(seconds, stop)
+    result = tally.summary(took)
+    typer.echo(", ".join(f"{name} {value}" for name, value in result.items()))
