@@ -12,6 +12,7 @@ import numpy as np
 from streams import limits, schema
 
 Array = np.ndarray[Any, Any]
+FOLLOW = 1_024  # a power of two; more than a schema has fields
 
 
 class Batch(NamedTuple):
@@ -31,6 +32,7 @@ class Batch(NamedTuple):
     value_len: Array
     raw: Array  # schema.RAW[rows]
     events: Array  # schema.EVENT[rows]
+    follow: Array  # int32[FOLLOW]: which field stood behind which, a guess that the scanner tries
 
 
 class Out(NamedTuple):
@@ -56,6 +58,7 @@ def make_batch(size: limits.Limits) -> Batch:
         np.zeros(rows, np.int64),
         np.zeros(rows, schema.RAW),
         np.zeros(rows, schema.EVENT),
+        np.full(FOLLOW, -1, np.int32),
     )
 
 

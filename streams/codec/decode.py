@@ -1,8 +1,9 @@
 """Stage 2, decode: the bytes of a batch become event rows, or refusals.
 
 1. scan: the fast lane reads what it is sure of (kernel).
-2. slow lane: orjson reads the rest, one row after another (control path).
-3. resolve: names to codes, ids to hashes, every rule on a single event's fields (kernel).
+2. resolve: names to codes, ids to hashes, every rule on a single event's fields (kernel).
+3. slow lane: orjson reads what is left, one row after another, and it is resolved too (control
+   path).
 4. verify: the signatures of control events and of loan events that move our money (control path).
 """
 
@@ -15,7 +16,10 @@ from streams.codec.resolve import resolve
 from streams.codec.scan import scan
 from streams.codec.slow import decode_slow
 from streams.codec.symbols import Fields, Symbols
+from streams.compile import kernel
 from streams.schema import EventType, Lane, Refusal
+
+_ROWS_AT_ONCE = 16
 
 Verify = Callable[[bytes, int], bool]
 """Whether the bytes of a record, which stands at that offset, carry a good signature."""
@@ -28,10 +32,12 @@ def decode(symbols: Symbols, fields: Fields, batch: Batch, verify: Verify) -> No
     institution of ours, gets `signature_ok` 1 where `verify` says so; refusing it is for admit.
     """
     rows = int(batch.used[0])
-    if scan(symbols, batch) > 0:
-        for row in np.flatnonzero(batch.raw["lane"][:rows] == Lane.SLOW):
-            decode_slow(fields, batch, int(row))
-    if resolve(symbols, batch, 0, rows) > 0:
+    left, control = _decode_fast(symbols, batch, rows)
+    if left > 0:
+        for row in np.flatnonzero(batch.raw["lane"][:rows] == Lane.SLOW).tolist():
+            decode_slow(fields, batch, row)
+            control += resolve(symbols, batch, row, row + 1)
+    if control > 0:
         events = batch.events[:rows]
         ours = (events["type"] == EventType.LOAN) & (events["issuer"] >= 0)
         signed = (ours | (events["type"] >= EventType.TICK)) & (events["refusal"] == Refusal.NONE)
@@ -39,3 +45,19 @@ def decode(symbols: Symbols, fields: Fields, batch: Batch, verify: Verify) -> No
             start = int(batch.value_start[row])
             record = batch.data[start : start + int(batch.value_len[row])].tobytes()
             events[row]["signature_ok"] = verify(record, int(batch.offset[row]))
+
+
+@kernel
+def _decode_fast(symbols: Symbols, batch: Batch, rows: int) -> tuple[int, int]:
+    """Scan and resolve; return how many rows are left to the slow lane, and control events.
+
+    A few rows at a time: a raw row is larger than its record, and is still in the first cache when
+    it is resolved. What is left to the slow lane is resolved once more when it has been read.
+    """
+    left = 0
+    control = 0
+    for first in range(0, rows, _ROWS_AT_ONCE):
+        last = min(rows, first + _ROWS_AT_ONCE)
+        left += scan(symbols, batch, first, last)
+        control += resolve(symbols, batch, first, last)
+    return left, control

@@ -22,6 +22,7 @@ from streams.codec.text import (
     put_span,
 )
 from streams.compile import i64, kernel
+from streams.intrinsics import trailing_zeros
 from streams.schema import EVIDENCE_HEAD, VERDICT, Cap, EventType, FundingMove, Outcome
 from streams.topology import OUT_DEAD_LETTER, OUT_DECISION, OUT_EVIDENCE, OUT_FUNDING
 
@@ -38,33 +39,18 @@ _APPLICANT = literal('","applicant":"')
 _REQUEST = literal('","request":"')
 _TYPE_APPLICATION = literal('","type":"application","at":')
 _TYPE_DRAWDOWN = literal('","type":"drawdown","at":')
-_PRODUCT = literal(',"product":"')
-_CHANNEL = literal('","channel":"')
 _LINE = literal(',"line":"')
-_OUTCOME = literal('","outcome":"')
-_INSTITUTION = literal('","institution":"')
-_AMOUNT = literal('","amount_cents":')
+_LINE_OUTCOME = literal('","outcome":"')
 _RATE = literal(',"rate_bps":')
 _FEE = literal(',"fee_cents":')
 _APR = literal(',"apr_bps":')
 _TENOR = literal(',"tenor_days":')
 _INSTALMENT = literal(',"instalment_cents":')
-_METHOD = literal(',"method":"')
-_EXPIRES = literal('","expires_at":')
-_REASONS = literal('"reasons":[')
+_REASONS = literal(',"reasons":[')
 _CANDIDATES = literal('],"candidates":[')
-_CANDIDATE = literal('{"institution":"')
-_POLICY = literal('","policy":"')
-_PD = literal(',"pd_ppm":')
-_MANIFEST = literal('],"manifest":"')
-_PARTITION = literal('","partition":')
+_PD = literal('],"pd_ppm":')
 _OFFSET = literal(',"offset":')
-_QUOTE = literal('"')
-_COMMA = literal(",")
-_QUOTE_COMMA = literal('",')
 _END = literal("}")
-_FUND_TYPE = literal('{"type":"')
-_FUND_CAP = literal('","cap":"')
 _FUND_DECISION = literal('","decision":"')
 _FUND_SEQ = literal('","seq":')
 _FUND_AT = literal(',"at":')
@@ -74,18 +60,37 @@ _FUND_RESERVED = literal(',"reserved_cents":')
 _FUND_DRAWN = literal(',"drawn_cents":')
 _FUND_OVERDRAWN = literal(',"overdrawn_cents":')
 _FUND_PARTITION = literal(',"partition":')
-_OUTCOMES = np.array([literal(code.name.lower()) for code in Outcome], np.int64)
-_MOVES = np.array([literal(m.name.lower().replace("_", "-")) for m in FundingMove], np.int64)
-_CAPS = np.array([literal(cap.name.lower()) for cap in Cap], np.int64)
-_METHODS = np.array([literal("bullet"), literal("equal_instalment")], np.int64)
+_COMMA = ord(",")
+_APPROVED = literal("approved")
+# What follows a name by rule stands in one piece with it, and is copied at once.
+_OUTCOMES = np.array([literal(f'{code.name.lower()}","reasons":[') for code in Outcome], np.int64)
+_MOVES = np.array(
+    [
+        literal(f'{{"type":"{move.name.lower().replace("_", "-")}","institution":"')
+        for move in FundingMove
+    ],
+    np.int64,
+)
+_CAPS = np.array([literal(f'","cap":"{cap.name.lower()}') for cap in Cap], np.int64)
+_METHODS = np.array(
+    [literal(f',"method":"{name}","expires_at":') for name in ("bullet", "equal_instalment")],
+    np.int64,
+)
 _LITERALS = frozen_literals()
+
+_ONE_BIT = np.uint64(1)
+_NO_BITS = np.uint64(0)
 
 
 class Names(NamedTuple):
-    """Names of a deployment as they stand in records: places (start << 16 | length) in `text`."""
+    """Names of a deployment as they stand in records, each in one piece with what stands around it
+    there: places (start << 16 | length) in `text`.
+    """
 
     text: Array  # uint8[]
-    institutions: Array  # int64[institutions]
+    institutions: Array  # int64[institutions]: as a key, and in funding records
+    funders: Array  # int64[institutions]: who funds a decision
+    considered: Array  # int64[institutions]: the beginning of a candidate
     products: Array
     channels: Array
     reasons: Array  # int64[64], by precedence
@@ -121,8 +126,17 @@ def make_names(
             text.extend(name.encode())
         return np.array(found or [0], np.int64)
 
-    columns = [places(n) for n in (institutions, products, channels, reasons, policies, [manifest])]
-    return Names(np.frombuffer(bytes(text), np.uint8).copy(), *columns)
+    columns = (
+        places(institutions),
+        places([f'","institution":"{name}","amount_cents":' for name in institutions]),
+        places([f'{{"institution":"{name}","policy":"' for name in institutions]),
+        places([f',"product":"{name}","channel":"' for name in products]),
+        places([f'{name}","outcome":"' for name in channels]),
+        places([f'"{name}"' for name in reasons]),
+        places([f'{name}","outcome":"' for name in policies]),
+        places([f'],"manifest":"{manifest}","partition":']),
+    )
+    return Names(np.frombuffer(bytes(text) + bytes(8), np.uint8).copy(), *columns)
 
 
 def evidence_words(columns: int, models: int, policies: int, mask_words: int) -> int:
@@ -174,89 +188,77 @@ def put_dead_letter(out: Out, source: int, refusal: int, position: int) -> None:
 
 
 @kernel
-def _put_reasons(data: Array, at: int, names: Names, reasons: int, most: int) -> int:
+def _put_reasons(data: Array, at: int, names: Names, reasons: np.uint64 | int, most: int) -> int:
     """Write up to `most` reason codes, in precedence, as members of a JSON list."""
+    left = np.uint64(reasons)
     written = 0
-    for k in range(64):
-        if (reasons >> np.uint64(k)) & np.uint64(1) and written < most:
-            if written:
-                at = put_place(data, at, _LITERALS, _COMMA)
-            at = put_place(data, at, _LITERALS, _QUOTE)
-            at = put_place(data, at, names.text, names.reasons[k])
-            at = put_place(data, at, _LITERALS, _QUOTE)
-            written += 1
+    while left != _NO_BITS and written < most:
+        if written:
+            data[at] = _COMMA
+            at += 1
+        at = put_place(data, at, names.text, names.reasons[trailing_zeros(left)])
+        left &= left - _ONE_BIT
+        written += 1
     return at
 
 
 @kernel
-def _put_candidate(data: Array, at: int, names: Names, verdicts: Array, k: int) -> int:
+def _put_candidate(data: Array, at: int, names: Names, verdict: Array) -> int:
     """Write one candidate: who, its outcome, its reasons, its PD and what its offer would cost."""
-    at = put_place(data, at, _LITERALS, _CANDIDATE)
-    at = put_place(data, at, names.text, names.institutions[verdicts[k]["institution"]])
-    at = put_place(data, at, _LITERALS, _POLICY)
-    at = put_place(data, at, names.text, names.policies[verdicts[k]["policy"]])
-    at = put_place(data, at, _LITERALS, _OUTCOME)
-    at = put_place(data, at, _LITERALS, _OUTCOMES[verdicts[k]["outcome"]])
-    at = put_place(data, at, _LITERALS, _QUOTE_COMMA)
-    at = put_place(data, at, _LITERALS, _REASONS)
-    at = _put_reasons(data, at, names, verdicts[k]["reasons"], limits.REASONS_MAX)
-    data[at] = 93
-    at = put_place(data, at + 1, _LITERALS, _PD)
-    at = put_int(data, at, verdicts[k]["pd_ppm"])
+    at = put_place(data, at, names.text, names.considered[verdict["institution"]])
+    at = put_place(data, at, names.text, names.policies[verdict["policy"]])
+    at = put_place(data, at, _LITERALS, _OUTCOMES[verdict["outcome"]])
+    at = _put_reasons(data, at, names, verdict["reasons"], limits.REASONS_MAX)
+    at = put_place(data, at, _LITERALS, _PD)
+    at = put_int(data, at, verdict["pd_ppm"])
     at = put_place(data, at, _LITERALS, _APR)
-    at = put_int(data, at, verdicts[k]["apr_bps"])
+    at = put_int(data, at, verdict["apr_bps"])
     return put_place(data, at, _LITERALS, _END)
 
 
 @kernel
-def _put_terms(data: Array, at: int, names: Names, verdict: Array, k: int, expires_at: int) -> int:
+def _put_terms(data: Array, at: int, names: Names, verdict: Array, expires_at: int) -> int:
     """Write who funds an approved request, and its terms."""
-    at = put_place(data, at, _LITERALS, _INSTITUTION)
-    at = put_place(data, at, names.text, names.institutions[verdict[k]["institution"]])
-    at = put_place(data, at, _LITERALS, _AMOUNT)
-    at = put_int(data, at, verdict[k]["amount_cents"])
+    at = put_place(data, at, _LITERALS, _APPROVED)
+    at = put_place(data, at, names.text, names.funders[verdict["institution"]])
+    at = put_int(data, at, verdict["amount_cents"])
     at = put_place(data, at, _LITERALS, _RATE)
-    at = put_int(data, at, verdict[k]["rate_bps"])
+    at = put_int(data, at, verdict["rate_bps"])
     at = put_place(data, at, _LITERALS, _FEE)
-    at = put_int(data, at, verdict[k]["fee_cents"])
+    at = put_int(data, at, verdict["fee_cents"])
     at = put_place(data, at, _LITERALS, _APR)
-    at = put_int(data, at, verdict[k]["apr_bps"])
+    at = put_int(data, at, verdict["apr_bps"])
     at = put_place(data, at, _LITERALS, _TENOR)
-    at = put_int(data, at, verdict[k]["tenor_days"])
+    at = put_int(data, at, verdict["tenor_days"])
     at = put_place(data, at, _LITERALS, _INSTALMENT)
-    at = put_int(data, at, verdict[k]["instalment_cents"])
-    at = put_place(data, at, _LITERALS, _METHOD)
-    at = put_place(data, at, _LITERALS, _METHODS[verdict[k]["method"]])
-    at = put_place(data, at, _LITERALS, _EXPIRES)
+    at = put_int(data, at, verdict["instalment_cents"])
+    at = put_place(data, at, _LITERALS, _METHODS[verdict["method"]])
     at = put_int(data, at, expires_at)
-    return put_place(data, at, _LITERALS, _COMMA)
+    return put_place(data, at, _LITERALS, _REASONS)
 
 
 @kernel
 def _put_request(
-    data: Array, at: int, names: Names, decision: Array, source: Array, events: Array, i: int
+    data: Array, at: int, names: Names, decision: Array, source: Array, event: Array
 ) -> int:
-    """Write which request a decision answers."""
+    """Write which request a decision answers, up to its outcome."""
     at = put_place(data, at, _LITERALS, _ID)
-    at = put_hex(data, at, decision[0]["hi"])
-    at = put_hex(data, at, decision[0]["lo"])
+    at = put_hex(data, at, decision["hi"])
+    at = put_hex(data, at, decision["lo"])
     at = put_place(data, at, _LITERALS, _APPLICANT)
-    at = put_json_text(data, at, source, events[i]["applicant_start"], events[i]["applicant_len"])
+    at = put_json_text(data, at, source, event["applicant_start"], event["applicant_len"])
     at = put_place(data, at, _LITERALS, _REQUEST)
-    at = put_json_text(data, at, source, events[i]["id_start"], events[i]["id_len"])
-    drawdown = events[i]["type"] == _DRAWDOWN
+    at = put_json_text(data, at, source, event["id_start"], event["id_len"])
+    drawdown = event["type"] == _DRAWDOWN
     at = put_place(data, at, _LITERALS, _TYPE_DRAWDOWN if drawdown else _TYPE_APPLICATION)
-    at = put_int(data, at, events[i]["at"])
+    at = put_int(data, at, event["at"])
     if drawdown:
         at = put_place(data, at, _LITERALS, _LINE)
-        at = put_hex(data, at, decision[0]["line_hi"])
-        at = put_hex(data, at, decision[0]["line_lo"])
-    else:
-        at = put_place(data, at, _LITERALS, _PRODUCT)
-        at = put_place(data, at, names.text, names.products[events[i]["product"]])
-        at = put_place(data, at, _LITERALS, _CHANNEL)
-        at = put_place(data, at, names.text, names.channels[events[i]["channel"]])
-    return at
+        at = put_hex(data, at, decision["line_hi"])
+        at = put_hex(data, at, decision["line_lo"])
+        return put_place(data, at, _LITERALS, _LINE_OUTCOME)
+    at = put_place(data, at, names.text, names.products[event["product"]])
+    return put_place(data, at, names.text, names.channels[event["channel"]])
 
 
 @kernel
@@ -278,24 +280,20 @@ def put_decision(
     key_start = out.used[1]
     length = i64(events[i]["applicant_len"])
     start = put_span(data, key_start, source, events[i]["applicant_start"], length)
-    at = _put_request(data, start, names, decision, source, events, i)
-    at = put_place(data, at, _LITERALS, _OUTCOME)
-    at = put_place(data, at, _LITERALS, _OUTCOMES[decision[0]["outcome"]])
+    at = _put_request(data, start, names, decision[0], source, events[i])
     chosen = decision[0]["chosen"]
     if chosen >= 0:
-        at = _put_terms(data, at, names, verdicts, chosen, decision[0]["expires_at"])
+        at = _put_terms(data, at, names, verdicts[chosen], decision[0]["expires_at"])
     else:
-        at = put_place(data, at, _LITERALS, _QUOTE_COMMA)
-    at = put_place(data, at, _LITERALS, _REASONS)
+        at = put_place(data, at, _LITERALS, _OUTCOMES[decision[0]["outcome"]])
     at = _put_reasons(data, at, names, decision[0]["reasons"], limits.REASONS_MAX)
     at = put_place(data, at, _LITERALS, _CANDIDATES)
     for k in range(decision[0]["candidates"]):
         if k > 0:
-            at = put_place(data, at, _LITERALS, _COMMA)
-        at = _put_candidate(data, at, names, verdicts, k)
-    at = put_place(data, at, _LITERALS, _MANIFEST)
+            data[at] = _COMMA
+            at += 1
+        at = _put_candidate(data, at, names, verdicts[k])
     at = put_place(data, at, names.text, names.manifest[0])
-    at = put_place(data, at, _LITERALS, _PARTITION)
     at = put_int(data, at, partition)
     at = put_place(data, at, _LITERALS, _OFFSET)
     at = put_int(data, at, offset)
@@ -379,11 +377,8 @@ def put_funding(
     key_start = out.used[1]
     start = put_place(data, key_start, names.text, names.institutions[institution])
     length = start - key_start
-    at = put_place(data, start, _LITERALS, _FUND_TYPE)
-    at = put_place(data, at, _LITERALS, _MOVES[move])
-    at = put_place(data, at, _LITERALS, _INSTITUTION)
+    at = put_place(data, start, _LITERALS, _MOVES[move])
     at = put_place(data, at, names.text, names.institutions[institution])
-    at = put_place(data, at, _LITERALS, _FUND_CAP)
     at = put_place(data, at, _LITERALS, _CAPS[cap])
     if lo != 0 or hi != 0:
         at = put_place(data, at, _LITERALS, _FUND_DECISION)

@@ -238,4 +238,6 @@ def partition_of(data: Array, start: int, length: int, count: int) -> int:
 
 def partition_of_key(key: bytes, count: int) -> int:
     """Return the partition, 0 to count - 1, that Kafka's Java client gives `key` (control path)."""
-    return int(partition_of(np.frombuffer(bytearray(key), np.uint8), 0, len(key), count))
+    return int(
+        partition_of(np.frombuffer(key.ljust(8, b"\0"), np.uint8).copy(), 0, len(key), count)
+    )

@@ -141,7 +141,7 @@ def make_symbols(entries: Iterable[Entry], key: bytes) -> Symbols:
     size = 1 << max(4, (_SLOTS_PER_ENTRY * len(rows) - 1).bit_length())
     slots = np.zeros(size, SYMBOL)
     slots["code"] = -1
-    text = np.frombuffer(bytearray(b"".join(name for _, name, _ in rows) + b"\0"), np.uint8)
+    text = np.frombuffer(bytearray(b"".join(name for _, name, _ in rows) + bytes(8)), np.uint8)
     known: set[tuple[int, bytes]] = set()
     start = 0
     for vocabulary, name, code in rows:

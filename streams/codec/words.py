@@ -1,5 +1,5 @@
-"""Eight bytes at a time: the loads, the search and the cheap hash that scanner and symbol table
-share.
+"""Eight bytes at a time: the loads, stores, search and cheap hash that scanner, symbol table and
+encoder share.
 
 A word is a little-endian uint64 of eight neighbouring bytes. Reading one never leaves the array:
 bytes past its end count as zero. Bytes past the end of a record but inside the array are read and
@@ -18,6 +18,7 @@ WORD_BYTES = 8
 _I1, _I2, _I3, _I4, _I5, _I6, _I7 = (np.uint64(k) for k in range(1, 8))
 _S1, _S2, _S3, _S4, _S5, _S6, _S7 = (np.uint64(8 * k) for k in range(1, 8))
 _ONE = np.uint64(1)
+_BYTE = np.uint64(0xFF)
 _LOW_BITS = np.uint64(0x0101010101010101)
 _SEVEN_BITS = np.uint64(0x7F7F7F7F7F7F7F7F)
 _HIGH_BITS = np.uint64(0x8080808080808080)
@@ -38,20 +39,8 @@ def signed(value: Any) -> Any:
 
 
 @kernel
-def _load_end(data: Array, over: int) -> np.uint64:
-    """Return the word of which `over` bytes lie past the end of `data`; those are 0."""
-    word = np.uint64(0)
-    for k in range(WORD_BYTES - over):
-        word |= np.uint64(data[data.shape[0] - WORD_BYTES + over + k]) << np.uint64(8 * k)
-    return word
-
-
-@kernel
-def load_word(data: Array, start: int) -> np.uint64:
-    """Return the word at byte `start` (0 or more) of `data` (uint8); 0 past its end."""
-    over = start + WORD_BYTES - data.shape[0]
-    if over > 0:
-        return _load_end(data, over)
+def _load(data: Array, start: int) -> np.uint64:
+    """Return the word at byte `start`, of which all eight bytes lie in `data`."""
     at = np.uint64(start)
     # One load instruction in machine code: unsigned indices need no test for a negative one.
     return (
@@ -64,6 +53,38 @@ def load_word(data: Array, start: int) -> np.uint64:
         | np.uint64(data[at + _I6]) << _S6
         | np.uint64(data[at + _I7]) << _S7
     )
+
+
+@kernel
+def load_word(data: Array, start: int) -> np.uint64:
+    """Return the word at byte `start` (0 or more) of `data` (uint8, 8 bytes or more); 0 past its
+    end.
+    """
+    over = start + WORD_BYTES - data.shape[0]
+    if over > 0:
+        # No loop over the bytes that are left: it would be unrolled into every caller.
+        assert data.shape[0] >= WORD_BYTES
+        if over >= WORD_BYTES:
+            return np.uint64(0)
+        return _load(data, data.shape[0] - WORD_BYTES) >> np.uint64(8 * over)
+    return _load(data, start)
+
+
+@kernel
+def store_word(data: Array, start: int, word: np.uint64) -> None:
+    """Write the eight bytes of `word` at byte `start` (0 or more) of `data` (uint8): all must
+    fit.
+    """
+    at = np.uint64(start)
+    # One store instruction in machine code, as in load_word.
+    data[at] = word & _BYTE
+    data[at + _I1] = (word >> _S1) & _BYTE
+    data[at + _I2] = (word >> _S2) & _BYTE
+    data[at + _I3] = (word >> _S3) & _BYTE
+    data[at + _I4] = (word >> _S4) & _BYTE
+    data[at + _I5] = (word >> _S5) & _BYTE
+    data[at + _I6] = (word >> _S6) & _BYTE
+    data[at + _I7] = (word >> _S7) & _BYTE
 
 
 @kernel

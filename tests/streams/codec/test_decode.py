@@ -308,7 +308,7 @@ def test_floats_are_those_of_orjson() -> None:
     values += ["0", "0.0", "0.1", "0.000000000000001", "999999999999999", "-1.5"]
     values = [v for v in values if v == "0" or not (v[0] == "0" and v[1] != ".")]
     batch = batch_of([f'{{"value":{value}}}'.encode() for value in values])
-    assert scan(SYMBOLS, batch) == 0
+    assert scan(SYMBOLS, batch, 0, int(batch.used[0])) == 0
     for row, value in enumerate(values):
         assert raw_fields(batch, row)["value"] == float(value)
 

@@ -16,8 +16,8 @@ KEY_WORDS = np.frombuffer(bytearray(KEY), np.uint64)
 
 
 def _data(message: bytes, before: int = 0) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
-    """Return `message` behind some other bytes and in front of one, as kernels take it."""
-    return np.frombuffer(bytearray(b"\xff" * before + message + b"\xfe"), np.uint8)
+    """Return `message` behind some other bytes and in front of some, as kernels take it."""
+    return np.frombuffer(bytearray(b"\xff" * before + message + b"\xfe" * 8), np.uint8)
 
 
 def _narrow(message: bytes, before: int = 0) -> bytes:

@@ -20,7 +20,7 @@ from tests.streams.codec.build import ENTRIES, KEY, SYMBOLS
 
 
 def _find(symbols: Symbols, vocabulary: int, name: bytes) -> int:
-    data = np.frombuffer(bytearray(b"<" + name + b">"), np.uint8)
+    data = np.frombuffer(bytearray(b"<" + name + b">" * 8), np.uint8)
     return int(find_symbol(symbols, vocabulary, data, 1, len(name)))
 
 
@@ -28,7 +28,7 @@ def _find(symbols: Symbols, vocabulary: int, name: bytes) -> int:
 def test_every_name_is_found_and_no_other() -> None:
     """Each entry gives its code; a name cut, made longer or of another vocabulary gives -1."""
     for vocabulary, name, code in ENTRIES:
-        data = np.frombuffer(bytearray(name + b"x"), np.uint8)
+        data = np.frombuffer(bytearray(name + b"x" * 8), np.uint8)
         if vocabulary <= VOCAB_FIELD_FLOAT:
             slot = SYMBOLS.slots[find_field(SYMBOLS.slots, SYMBOLS.text, data, 0, len(name))]
             assert (slot["vocabulary"], slot["code"]) == (vocabulary, code)
@@ -42,7 +42,7 @@ def test_every_name_is_found_and_no_other() -> None:
         else:
             assert _find(SYMBOLS, vocabulary, name) == code
             assert _find(SYMBOLS, vocabulary, name[:-1]) == -1
-            assert _find(SYMBOLS, vocabulary, name + b"x") == -1
+            assert _find(SYMBOLS, vocabulary, name + b"x" * 8) == -1
             assert _find(SYMBOLS, VOCAB_SIGNAL, name) == -1
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from streams.codec.words import find_text_end, hash_name, load_part, same_bytes
 
-BYTES = st.binary(max_size=40)
+BYTES = st.binary(min_size=8, max_size=40)
 
 
 def _array(content: bytes | bytearray) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
@@ -25,7 +25,9 @@ def test_a_part_is_the_bytes_and_then_zeros(content: bytes, start: int, length: 
 
 @pytest.mark.kernel
 @given(
-    st.lists(st.sampled_from([*b'a ~"\\\x7f!#[]\x1f\x20\x80\xff\0\x22\x5c']), max_size=40),
+    st.lists(
+        st.sampled_from([*b'a ~"\\\x7f!#[]\x1f\x20\x80\xff\0\x22\x5c']), min_size=8, max_size=40
+    ),
     st.integers(0, 40),
     st.integers(0, 40),
 )
