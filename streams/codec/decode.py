@@ -34,9 +34,9 @@ def decode(symbols: Symbols, fields: Fields, batch: Batch, verify: Verify) -> No
     rows = int(batch.used[0])
     left, control = _decode_fast(symbols, batch, rows)
     if left > 0:
-        for row in np.flatnonzero(batch.raw["lane"][:rows] == Lane.SLOW).tolist():
-            decode_slow(fields, batch, row)
-            control += resolve(symbols, batch, row, row + 1)
+        for row in np.flatnonzero(batch.raw["lane"][:rows] == Lane.SLOW):
+            decode_slow(fields, batch, int(row))
+            control += resolve(symbols, batch, int(row), int(row) + 1)
     if control > 0:
         events = batch.events[:rows]
         ours = (events["type"] == EventType.LOAN) & (events["issuer"] >= 0)

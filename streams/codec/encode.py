@@ -6,7 +6,7 @@ parts per million, VERDICT[policies], rule masks uint64[policies, words]. `strea
 reads it back as a data frame.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -203,7 +203,7 @@ def _put_reasons(data: Array, at: int, names: Names, reasons: np.uint64 | int, m
 
 
 @kernel
-def _put_candidate(data: Array, at: int, names: Names, verdict: Array) -> int:
+def _put_candidate(data: Array, at: int, names: Names, verdict: Any) -> int:
     """Write one candidate: who, its outcome, its reasons, its PD and what its offer would cost."""
     at = put_place(data, at, names.text, names.considered[verdict["institution"]])
     at = put_place(data, at, names.text, names.policies[verdict["policy"]])
@@ -217,7 +217,7 @@ def _put_candidate(data: Array, at: int, names: Names, verdict: Array) -> int:
 
 
 @kernel
-def _put_terms(data: Array, at: int, names: Names, verdict: Array, expires_at: int) -> int:
+def _put_terms(data: Array, at: int, names: Names, verdict: Any, expires_at: int) -> int:
     """Write who funds an approved request, and its terms."""
     at = put_place(data, at, _LITERALS, _APPROVED)
     at = put_place(data, at, names.text, names.funders[verdict["institution"]])
@@ -239,7 +239,7 @@ def _put_terms(data: Array, at: int, names: Names, verdict: Array, expires_at: i
 
 @kernel
 def _put_request(
-    data: Array, at: int, names: Names, decision: Array, source: Array, event: Array
+    data: Array, at: int, names: Names, decision: Any, source: Array, event: Any
 ) -> int:
     """Write which request a decision answers, up to its outcome."""
     at = put_place(data, at, _LITERALS, _ID)
