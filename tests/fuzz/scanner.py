@@ -50,7 +50,7 @@ def fuzz_scanner(count: int, seed: int) -> Found:
         batch.used[:] = 0
         rows = fill_mutants(corpus, state, batch, min(_ROWS, count - done))
         assert rows > 0
-        scan(SYMBOLS, batch)
+        scan(SYMBOLS, batch, 0, int(batch.used[0]))
         fast = np.flatnonzero(batch.raw["lane"][:rows] == Lane.FAST)
         _read_again(batch, slow, fast)
         _compare(batch, slow, fast)
