@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from llvmlite.binding import Linkage
 from numba.core.codegen import JITCodeLibrary
 from numba.core.environment import lookup_environment
 
@@ -48,7 +49,13 @@ class WholeLibrary(JITCodeLibrary):  # type: ignore[misc]  # as above
     def _optimize_final_module(self) -> None:
         """Optimise once: Numba's first, cheap pass only serves reference counts, of which kernels
         have none.
+
+        What is linked in is nobody else's, and the optimiser may know it: then arguments that a
+        callee does not need, often hundreds, are dropped, and a kernel with one caller melts in.
         """
+        for function in self._final_module.functions:
+            if not function.is_declaration and function.linkage == Linkage.linkonce_odr:
+                function.linkage = Linkage.internal
         passes, builder = self._codegen._module_pass_manager()  # noqa: SLF001 as Numba's own
         with self._recorded_timings.record("Module passes", builder):
             passes.run(self._final_module, builder)
