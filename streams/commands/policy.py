@@ -19,6 +19,9 @@ def register(app: typer.Typer) -> None:
         """Look after policies."""
 
     group.command(epilog="Example: dipper policy check examples/policies")(check)
+    group.command(
+        epilog="Example: dipper policy impact examples/policies mine --events events.jsonl.gz"
+    )(impact)
     app.add_typer(group, name="policy")
 
 
@@ -72,3 +75,43 @@ def check(
     typer.echo(f"{len(results)} policies, {total} cases, {failed} failed")
     if failed:
         raise typer.Exit(EXIT_CASES_FAIL)
+
+
+def impact(
+    a: Annotated[Path, typer.Argument(help="Deployment, institution's folder or policy file.")],
+    b: Annotated[str, typer.Argument(help="The same, as it is to become.")],
+    events: Annotated[
+        str, typer.Option(help="JSON Lines (.gz too), Parquet, or kafka://HOST:PORT/TOPIC.")
+    ],
+    config: Annotated[
+        Path | None, typer.Option(help="Deployment that a part is laid over; default: its own.")
+    ] = None,
+    label: Annotated[
+        Path | None, typer.Option(help="Outcomes: a CSV with applicant,id,bad,known_at.")
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="HTML page to write.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Tell what a change of policy does to who is approved: A decided these events, what of B?
+
+    The same engine as `dipper replay --against`, which tells more.
+    """
+    import orjson
+
+    from streams.commands.replay import progress
+    from streams.study.run import Question, study
+
+    question = Question(
+        source=events, policy=a, against=b, config=config, labels=label, report=report
+    )
+    with progress(f"replay {events}", quiet=quiet) as show:
+        figures = study(question, on_progress=show)
+    if as_json:
+        typer.echo(orjson.dumps(figures).decode())
+        return
+    typer.echo(
+        f"{figures['requests']:,} requests: approved {figures['approval_rate_before']:.1%} before,"
+        f" {figures['approval_rate_after']:.1%} after; {figures['flipped_to_approve']:,} flip to"
+        f" approved, {figures['flipped_to_decline']:,} to declined"
+    )

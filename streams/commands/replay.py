@@ -1,15 +1,40 @@
-"""`dipper replay`: a file, a log or a topic through the step, into files."""
+"""`dipper replay`: a file, a log or a topic through the step; or two policies on one past."""
 
+import enum
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from streams.errors import DipperError
+
+if TYPE_CHECKING:
+    from streams.replay import Progress
+    from streams.study.run import Question
+
+
+class Summary(enum.StrEnum):
+    """How the result is told."""
+
+    text = "text"
+    json = "json"
+
+
+class Mode(enum.StrEnum):
+    """How the other side is asked; `streams.study.compare.Mode` says what each means."""
+
+    frozen = "frozen"
+    closed = "closed"
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command(
-        epilog="Example: dipper replay events.jsonl.gz --config examples/policies --out decided"
+        epilog="Examples: dipper replay events.jsonl.gz --config examples/policies --out decided;"
+        " dipper replay events.jsonl.gz --policy examples/policies --against mine"
+        " --label labels.csv --report report.html"
     )(replay)
 
 
@@ -18,7 +43,42 @@ def replay(
         str,
         typer.Argument(help="JSON Lines (.gz too), Parquet, or kafka://HOST:PORT/TOPIC."),
     ],
-    config: Annotated[Path, typer.Option(help="Folder of the deployment.")],
+    config: Annotated[Path | None, typer.Option(help="Folder of the deployment.")] = None,
+    policy: Annotated[
+        Path | None,
+        typer.Option(help="Deployment, institution's folder or policy file, laid over --config."),
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(help="The same, or a file of decisions, or LIVE: the topic's own decisions."),
+    ] = None,
+    model: Annotated[
+        list[Path] | None, typer.Option(help="Model folder for --against, in place of its like.")
+    ] = None,
+    mode: Annotated[
+        Mode, typer.Option(help="frozen: B on A's state; closed: B with its own consequences.")
+    ] = Mode.frozen,
+    label: Annotated[
+        Path | None, typer.Option(help="Outcomes: a CSV with applicant,id,bad,known_at.")
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="HTML page to write; needs no net.")] = None,
+    what_if: Annotated[
+        str, typer.Option(metavar="PPM,PPM,…", help="Cut-offs to try in place of B's.")
+    ] = "",
+    scope: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only these requests: from=2026-01-31, to=…, product=…, channel=…,"
+            " institution=…, FEATURE=…; repeat for more."
+        ),
+    ] = None,
+    group: Annotated[
+        list[str] | None,
+        typer.Option(help="Declared group for fairness: a category, or NUMBER:CUT; repeat."),
+    ] = None,
+    economics: Annotated[
+        str, typer.Option(help="lgd_bps=…,funding_bps=…,service_fee_bps=… for profit and loss.")
+    ] = "",
     out: Annotated[
         Path | None, typer.Option(help="Folder for decisions, evidence, funding, dead letters.")
     ] = None,
@@ -30,12 +90,131 @@ def replay(
         typer.Option(help="Folder for the bytes by topic and partition, to compare two runs."),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+    summary: Annotated[
+        Summary, typer.Option(help="json: the last line is one JSON object.")
+    ] = Summary.text,
 ) -> None:
-    """Decide a file or log offline: the same bytes as live, on no network, by no clock."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    """Decide a file or log offline: the same bytes as live, on no network, by no clock.
+
+    With --against, decide it by two policies and tell every difference, its cause, and what it
+    costs or earns.
+    """
+    first = policy or config
+    if first is None:
+        raise DipperError("replay: name the deployment with --config, or a policy with --policy")
+    as_json = summary is Summary.json
+    if against is None and report is None:
+        _decide(source, first, config, partitions, out, dump, quiet=quiet, as_json=as_json)
+        return
+    from streams.study.run import Question
+
+    question = Question(
+        source=source, policy=first, against=against or str(first), config=config,
+        models=tuple(model or ()), mode=mode.value, labels=label, report=report,
+        cut_offs=what_if, scope=tuple(scope or ()), groups=tuple(group or ()),
+        economics=economics, partitions=partitions or None,
+    )  # fmt: skip
+    _study(question, quiet=quiet, as_json=as_json)
+
+
+def _decide(
+    source: str,
+    policy: Path,
+    config: Path | None,
+    partitions: int,
+    out: Path | None,
+    dump: Path | None,
+    *,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    import time
+
+    import orjson
 
     from streams import replay as door
+    from streams.study.deployments import deployment_folder
+
+    # `replay` refuses a folder that is no deployment in its own words.
+    whole = config is None or config == policy
+    started = time.monotonic()
+    with progress(f"replay {source}", quiet=quiet) as show:
+        count = partitions or None
+        if whole:
+            result = door.replay(
+                source, policy, partitions=count, out=out, dump=dump, on_progress=show
+            )
+        else:
+            with deployment_folder(policy, config) as folder:
+                result = door.replay(
+                    source, folder, partitions=count, out=out, dump=dump, on_progress=show
+                )
+    seconds = time.monotonic() - started
+    decisions, _, funding, dead_letters = result.written
+    typer.echo(
+        f"read {result.records} records: {decisions} decisions, {funding} funding records, "
+        f"{dead_letters} dead letters"
+    )
+    if as_json:
+        figures = {
+            "events": result.records,
+            "events_per_second": round(result.records / max(seconds, 1e-9)),
+            "decisions": decisions,
+            "funding": funding,
+            "dead_letters": dead_letters,
+        }
+        typer.echo(orjson.dumps(figures).decode())
+
+
+def _study(question: "Question", *, quiet: bool, as_json: bool) -> None:
+    import orjson
+
+    from streams.study.run import study
+
+    with progress(f"replay {question.source}", quiet=quiet) as show:
+        figures = study(question, on_progress=show)
+    _show(figures)
+    if as_json:
+        typer.echo(orjson.dumps(figures).decode())
+
+
+def _show(figures: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("", "", title="two policies on one past", show_header=False)
+    swap = figures["swap"]
+    causes = ", ".join(f"{name} {count:,}" for name, count in figures["causes"].items()) or "–"
+    for name, value in (
+        ("requests", f"{figures['requests']:,} in {figures['events']:,} events"),
+        ("speed", f"{figures['events_per_second']:,} events a second, {figures['seconds']} s"),
+        ("mode", figures["mode"]),
+        ("approved before", f"{figures['approval_rate_before']:.1%}"),
+        ("approved after", f"{figures['approval_rate_after']:.1%}"),
+        ("both, neither", f"{swap['both']:,}, {swap['neither']:,}"),
+        ("only old, only new", f"{swap['only_old']:,}, {swap['only_new']:,}"),
+        ("different, by cause", f"{figures['different']:,}: {causes}"),
+        ("bad rate of swap-ins", _rate(figures["swap_in_bad_rate"])),
+    ):  # fmt: skip
+        table.add_row(name, value)
+    console = Console()
+    console.print(table)
+    if figures.get("report"):
+        console.print(f"report: {figures['report']} ({figures['report_bytes'] / 1e6:.1f} MB)")
+
+
+def _rate(rate: Any) -> str:
+    if isinstance(rate, str):
+        return rate
+    return f"{rate['value']:.1%} ({rate['low']:.1%} to {rate['high']:.1%}, 95 %, estimated)"
+
+
+@contextmanager
+def progress(title: str, *, quiet: bool) -> Iterator[Callable[["Progress"], None]]:
+    """Give what a replay tells its progress to, shown as a bar on standard error."""
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
 
     columns = (
         TextColumn("{task.description}"),
@@ -43,10 +222,10 @@ def replay(
         TextColumn("{task.fields[records]:,} records"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), disable=quiet) as bar:
-        task = bar.add_task(f"replay {source}", total=None, records=0)
+    with Bar(*columns, console=Console(stderr=True), disable=quiet) as bar:
+        task = bar.add_task(title, total=None, records=0)
 
-        def show(done: door.Progress) -> None:
+        def show(done: "Progress") -> None:
             bar.update(
                 task,
                 total=done.size_bytes or None,
@@ -54,11 +233,4 @@ def replay(
                 records=done.records,
             )
 
-        result = door.replay(
-            source, config, partitions=partitions or None, out=out, dump=dump, on_progress=show
-        )
-    decisions, _, funding, dead_letters = result.written
-    typer.echo(
-        f"read {result.records} records: {decisions} decisions, {funding} funding records, "
-        f"{dead_letters} dead letters"
-    )
+        yield show

@@ -47,6 +47,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "models.train",
         "streams.control",
         "streams.agents",
+        "streams.study",
         "streams.simulate",
         "streams.demo",
         "streams.bench",

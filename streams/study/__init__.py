@@ -1,0 +1,1 @@
+"""Study decisions: replay one policy against another, say why each answer differs, and report."""

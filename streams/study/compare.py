@@ -1,0 +1,334 @@
+"""Two policies on one past: every request's answer on both sides, and why they differ.
+
+1. Replay the log under A. 2. In mode *frozen* judge each request again under B on the features as A
+saw them, with the money as A saw it; in mode *closed* replay the log under B too, so that B lives
+with its own offers, lines and loans. 3. Swap one part after the other from A to B; the part after
+which the answer is B's for good is the cause of the difference.
+
+Take-up is held constant in both: whether an applicant accepts, draws and repays stands in the log.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from models.score import score_rows
+from streams.buffers import Array
+from streams.config import load_deployment
+from streams.deployment import Deployment
+from streams.replay import Progress, ReplayResult, replay
+from streams.study.panel import Panel, answers, make_panel
+from streams.study.rejudge import Judged, rejudge
+
+CHUNK_ROWS = 65_536
+ANSWER = ("approved", "institution", "amount_cents", "rate_bps", "apr_bps", "outcome", "reasons")
+
+
+class Mode(StrEnum):
+    """How B is asked."""
+
+    FROZEN = "frozen"
+    CLOSED = "closed"
+
+
+class Cause(StrEnum):
+    """What made an answer differ, in the order in which parts are swapped."""
+
+    DATA = "data"
+    FEATURES = "features"
+    MODEL = "model"
+    POLICY = "policy"
+    FUNDING = "funding state"
+
+
+TOLD = {
+    Mode.FROZEN: "frozen: B decides each request on the state as A left it; take-up held constant",
+    Mode.CLOSED: "closed loop: B lives with its own offers, lines and leases; what applicants did"
+    " stands in the log, so take-up is held constant",
+}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Both sides' answers. `a` and `b` are what stood behind them, in the order of `rows`."""
+
+    mode: Mode
+    rows: pl.DataFrame
+    """One row a request: id, applicant, request, line, at, type, product, channel, amount_cents,
+    tenor_days, `answers` of both sides as a_… and b_…, same, cause (null where same), bad (null
+    where not known)."""
+    panel: Panel
+    deployment_b: Deployment
+    judged_a: Judged
+    judged_b: Judged
+    result: ReplayResult
+    seconds: float
+    """From opening the source to the answers of both."""
+
+    def only(self, keep: pl.Series) -> "Comparison":
+        """Return the comparison of those requests for which `keep` is true."""
+        mask = keep.fill_null(value=False).to_numpy()
+        return replace(
+            self,
+            rows=self.rows.filter(keep),
+            panel=Panel(self.panel.deployment, self.panel.ids.filter(keep), self.panel.rows[mask]),
+            judged_a=self.judged_a.only(mask),
+            judged_b=self.judged_b.only(mask),
+        )
+
+
+def compare(
+    events: str | Path | pl.DataFrame,
+    a: Path | Deployment,
+    b: Path | Deployment,
+    *,
+    mode: Mode = Mode.FROZEN,
+    labels: pl.DataFrame | None = None,
+    partitions: int | None = None,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+) -> Comparison:
+    """Replay `events` under A and compare with B; `labels` as `models.train.dataset.read_labels`.
+
+    Raises what `streams.replay.replay` raises.
+    """
+    started = time.monotonic()
+    sides = [each if isinstance(each, Deployment) else load_deployment(each) for each in (a, b)]
+    result = replay(events, sides[0], partitions=partitions, on_progress=on_progress)
+    panel = make_panel(result)
+    other = None
+    if mode is Mode.CLOSED or sides[0].catalog.sha256 != sides[1].catalog.sha256:
+        other = make_panel(replay(events, sides[1], partitions=partitions))
+    chain = _Chain(panel, sides[1], other)
+    steps = chain.steps()
+    last = steps[-1][1]
+    if mode is Mode.CLOSED:
+        assert other is not None
+        last = _aligned(panel, other)
+        steps.append((Cause.FUNDING, last))
+    rows = _rows(panel, sides[1], steps, last)
+    if mode is Mode.CLOSED:
+        assert other is not None
+        rows = _mark_missing(rows, panel, other)
+    rows = with_labels(rows, labels)
+    return Comparison(
+        mode, rows, panel, sides[1], panel.judged, last, result, time.monotonic() - started
+    )
+
+
+def with_labels(rows: pl.DataFrame, labels: pl.DataFrame | None) -> pl.DataFrame:
+    """Join outcomes by applicant and request; `bad` is null where none is known."""
+    if labels is None:
+        return rows.with_columns(pl.lit(None, pl.Int8).alias("bad"))
+    known = labels.select("applicant", pl.col("id").alias("request"), pl.col("bad").cast(pl.Int8))
+    return rows.join(known, on=("applicant", "request"), how="left", maintain_order="left")
+
+
+def score_panel(
+    panel: Panel, deployment: Deployment, features: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return raw scores and PDs [n, models] of `deployment`, from evidence where the model is one
+    that stood behind it.
+    """
+    models = deployment.model_infos
+    raw = np.zeros((len(features), len(models)))
+    pd_ppm = np.full((len(features), len(models)), -1, np.int64)
+    mine = {info.sha256: place for place, info in enumerate(panel.deployment.model_infos)}
+    same = features is panel.rows["features"] or panel.deployment.catalog is deployment.catalog
+    if same and all(info.sha256 in mine for info in models):
+        for place, info in enumerate(models):
+            raw[:, place] = panel.rows["raw"][:, mine[info.sha256]]
+            pd_ppm[:, place] = panel.rows["pd_ppm"][:, mine[info.sha256]]
+        return raw, pd_ppm
+    for first in range(0, len(features), CHUNK_ROWS):
+        part = slice(first, first + CHUNK_ROWS)
+        scores = score_rows(deployment.models, np.ascontiguousarray(features[part]))
+        raw[part], pd_ppm[part] = scores[0].T, scores[1].T
+    return raw, pd_ppm
+
+
+class _Chain:
+    """The answers between A and B: features, then models, then policies are B's."""
+
+    def __init__(self, panel: Panel, b: Deployment, other: Panel | None) -> None:
+        self.panel, self.b, self.other = panel, b, other
+        self.own = panel.deployment
+
+    def steps(self) -> list[tuple[Cause, Judged]]:
+        """Return what is answered after each swap, in order; the last has all of B but its money.
+
+        A swap that changes nothing is left out.
+        """
+        features_a, features_b = self._features()
+        raw_a, pd_a = self._own_scores(features_a)
+        steps = []
+        blocked = self.panel.blocked(self.own.institution_ids)
+        if self.other is not None:
+            judged = rejudge(self.own.policies, self.panel.asked, features_a, raw_a, pd_a, blocked)
+            steps.append((Cause.FEATURES, judged))
+        raw_b, pd_b = score_panel(self.panel, self.b, features_b)
+        names = {info.name: info.sha256 for info in self.own.model_infos}
+        if any(names.get(info.name) not in {None, info.sha256} for info in self.b.model_infos):
+            places = {info.name: place for place, info in enumerate(self.b.model_infos)}
+            for place, info in enumerate(self.own.model_infos):
+                if info.name in places:
+                    raw_a[:, place] = raw_b[:, places[info.name]]
+                    pd_a[:, place] = pd_b[:, places[info.name]]
+            judged = rejudge(self.own.policies, self.panel.asked, features_a, raw_a, pd_a, blocked)
+            steps.append((Cause.MODEL, judged))
+        asked = self._asked_of_b()
+        blocked = self.panel.blocked(self.b.institution_ids)
+        judged = rejudge(self.b.policies, asked, features_b, raw_b, pd_b, blocked)
+        return [*steps, (Cause.POLICY, judged)]
+
+    def _features(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the features as B defines them: in A's columns, and in B's."""
+        mine = np.array(self.panel.rows["features"])
+        if self.other is None:
+            return mine, mine
+        order = _places(self.panel, self.other)
+        found = np.flatnonzero(order >= 0)
+        theirs = np.full((len(mine), len(self.b.catalog.columns)), np.nan)
+        theirs[found] = self.other.rows["features"][order[found]]
+        for name, column in self.own.catalog.columns.items():
+            place = self.b.catalog.columns.get(name)
+            if place is not None:
+                mine[found, column] = theirs[found, place]
+                missing = np.flatnonzero(order < 0)
+                theirs[missing, place] = mine[missing, column]
+        return mine, theirs
+
+    def _own_scores(
+        self, features: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        if self.other is None:
+            return np.array(self.panel.rows["raw"]), np.array(self.panel.rows["pd_ppm"])
+        raw, pd_ppm = score_rows(self.own.models, features)
+        return np.ascontiguousarray(raw.T), np.ascontiguousarray(pd_ppm.T)
+
+    def _asked_of_b(self) -> Array:
+        """Return the requests in B's codes of products, channels and institutions."""
+        asked = self.panel.asked.copy()
+        own, b = self.own, self.b
+        for name, mine, theirs in (
+            ("product", [p.id for p in own.platform.products], [p.id for p in b.platform.products]),
+            ("channel", [c.id for c in own.platform.channels], [c.id for c in b.platform.channels]),
+            ("institution", own.institution_ids, b.institution_ids),
+        ):
+            # What B does not know fits no policy of B's.
+            codes = np.array(
+                [theirs.index(each) if each in theirs else -2 for each in mine] or [-2]
+            )
+            asked[name] = np.where(asked[name] < 0, asked[name], codes[asked[name]])
+        unknown = (asked["product"] == -2) | (asked["channel"] == -2) | (asked["institution"] == -2)
+        asked["product"][unknown] = -1
+        return asked
+
+
+def _places(panel: Panel, other: Panel) -> NDArray[np.int64]:
+    """Return, for each request of `panel`, its row in `other`; -1 where it has none."""
+    found = panel.ids.select("applicant", "request").join(
+        other.ids.select("applicant", "request").with_row_index("place"),
+        on=("applicant", "request"),
+        how="left",
+        maintain_order="left",
+    )
+    return found["place"].cast(pl.Int64).fill_null(-1).to_numpy()
+
+
+def _aligned(panel: Panel, other: Panel) -> Judged:
+    """Return what `other` answered, in the order of `panel`; nothing where it has no such row."""
+    order = _places(panel, other)
+    judged, missing = other.judged, order < 0
+    count = np.where(missing, 0, judged.count[order])
+    chosen = np.where(missing, -1, judged.chosen[order])
+    return Judged(judged.verdicts[order], judged.masks[order], count, chosen)
+
+
+def _mark_missing(rows: pl.DataFrame, panel: Panel, other: Panel) -> pl.DataFrame:
+    """Give the cause `data` to requests that only one side has decided."""
+    missing = pl.Series(_places(panel, other) < 0)
+    return rows.with_columns(
+        cause=pl.when(missing).then(pl.lit(Cause.DATA.value)).otherwise(pl.col("cause")),
+        same=pl.col("same") & ~missing,
+    )
+
+
+def _rows(
+    panel: Panel, b: Deployment, steps: list[tuple[Cause, Judged]], last: Judged
+) -> pl.DataFrame:
+    head, own = panel.rows["head"], panel.deployment
+    side_a, side_b = answers(panel.judged, own, "a_"), answers(last, b, "b_")
+    before = [panel.judged, *(judged for _, judged in steps)]
+    keys = [_key(side_a, "a_")]
+    for name, judged in steps[:-1]:
+        # Steps before the policies are swapped speak in A's codes.
+        deployment = b if name is Cause.POLICY else own
+        keys.append(_key(answers(judged, deployment, ""), ""))
+    keys.append(_key(side_b, "b_"))
+    assert len(keys) == len(before)
+    cause = _causes(keys, [cause for cause, _ in steps])
+    request = pl.DataFrame(
+        {
+            "at": np.ascontiguousarray(head["at"]),
+            "type": np.where(panel.asked["section"] == 1, "drawdown", "application"),
+            "product": _names([p.id for p in own.platform.products], head["product"]),
+            "channel": _names([c.id for c in own.platform.channels], head["channel"]),
+            "amount_cents": np.ascontiguousarray(head["amount_cents"]),
+            "tenor_days": np.ascontiguousarray(head["tenor_days"]),
+        }
+    )
+    return pl.concat([panel.ids, request, side_a, side_b], how="horizontal").with_columns(
+        same=cause.is_null(), cause=cause
+    )
+
+
+def _key(frame: pl.DataFrame, prefix: str) -> pl.Series:
+    return frame.select(
+        pl.concat_str(
+            [pl.col(prefix + name).cast(pl.String).fill_null("") for name in ANSWER], separator="|"
+        )
+    ).to_series()
+
+
+def _causes(keys: list[pl.Series], causes: list[Cause]) -> pl.Series:
+    """Return the first cause after which the answer is the last one's to the end; null: no change.
+
+    The answer need not be new for its reasons alone: what is compared is all of ANSWER.
+    """
+    final = keys[-1]
+    cause = pl.Series("cause", [None] * len(final), pl.String())
+    # From the end: the latest step before which the answer was another.
+    open_ = pl.Series([True] * len(final))
+    for step in range(len(causes), 0, -1):
+        differs = open_ & (keys[step - 1] != final)
+        cause = cause.zip_with(~differs, pl.Series([causes[step - 1].value] * len(final)))
+        open_ &= ~differs
+    return cause
+
+
+def _names(names: list[str], codes: NDArray[Any]) -> pl.Series:
+    place = pl.Series(np.ascontiguousarray(codes).astype(np.int64))
+    return pl.Series(names, dtype=pl.String()).gather(place.set(place < 0, None))
+
+
+def impact(comparison: Comparison) -> Mapping[str, Any]:
+    """Return what a change of policy does to who is approved."""
+    rows = comparison.rows
+    old, new = rows["a_approved"], rows["b_approved"]
+    return {
+        "requests": rows.height,
+        "flipped_to_approve": int((~old & new).sum()),
+        "flipped_to_decline": int((old & ~new).sum()),
+        "approval_rate_before": float(old.mean() or 0.0),  # type: ignore[arg-type]
+        "approval_rate_after": float(new.mean() or 0.0),  # type: ignore[arg-type]
+        "causes": dict(
+            rows.filter(pl.col("cause").is_not_null())["cause"].value_counts(sort=True).iter_rows()
+        ),
+    }

@@ -1,0 +1,161 @@
+"""Answer a question about two policies, as the command and a notebook ask it."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from models.errors import ModelError
+from models.policy.errors import PolicyError
+from models.train.dataset import read_labels
+from streams.errors import DipperError
+from streams.replay import Progress
+from streams.study.compare import Comparison, Mode, compare
+from streams.study.deployments import deployment_folder
+from streams.study.money import parse_economics
+from streams.study.page import render
+from streams.study.sections import event_file, report_figures
+from streams.study.told import CUT_OFFS_MAX, summarise
+
+SCOPES = ("from", "to", "product", "channel", "institution", "type")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What is asked; fields are the options of `dipper replay`."""
+
+    source: str
+    policy: Path
+    against: str
+    config: Path | None = None
+    models: tuple[Path, ...] = ()
+    mode: str = "frozen"
+    labels: Path | None = None
+    report: Path | None = None
+    cut_offs: str = ""
+    scope: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    economics: str = ""
+    partitions: int | None = None
+
+
+def study(
+    question: Question, *, on_progress: Callable[[Progress], None] = lambda _: None
+) -> dict[str, Any]:
+    """Replay, compare, write the report where one is asked for, and return the figures.
+
+    Raises DipperError, one sentence with the remedy, for whatever is wrong with what was given.
+    """
+    try:
+        cut_offs = parse_cut_offs(question.cut_offs)
+        economics = parse_economics(question.economics)
+        if question.report is not None and not question.report.parent.is_dir():
+            raise DipperError(f"{question.report}: there is no folder {question.report.parent}")
+        comparison = ask(question, on_progress=on_progress)
+        if question.report is None:
+            return summarise(comparison, cut_offs)
+        figures = report_figures(
+            comparison,
+            names=(str(question.policy), question.against),
+            economics=economics,
+            groups=question.groups,
+            events=event_file(question.source),
+            cut_offs=cut_offs,
+        )
+        page = render(figures).encode()
+        question.report.write_bytes(page)
+        told = {"report": str(question.report), "report_bytes": len(page)}
+        return {**figures["summary"], **told}
+    except (PolicyError, ModelError) as error:
+        raise DipperError(str(error)) from error
+
+
+def ask(
+    question: Question, *, on_progress: Callable[[Progress], None] = lambda _: None
+) -> Comparison:
+    """Return the comparison, cut to the scope that was asked for."""
+    labels = None if question.labels is None else read_labels(question.labels)
+    with ExitStack() as stack:
+        first = stack.enter_context(deployment_folder(question.policy, question.config))
+        base = question.config or first
+        second = stack.enter_context(
+            deployment_folder(Path(question.against), base, question.models)
+        )
+        comparison = compare(
+            question.source,
+            first,
+            second,
+            mode=Mode(question.mode),
+            labels=labels,
+            partitions=question.partitions,
+            on_progress=on_progress,
+        )
+    return scoped(comparison, question.scope)
+
+
+def parse_cut_offs(text: str) -> list[int]:
+    """Return the cut-offs of `100000,150000`, rising, in parts per million."""
+    try:
+        cuts = sorted({int(part.replace("_", "")) for part in text.split(",") if part.strip()})
+    except ValueError as error:
+        raise DipperError(f"--what-if {text}: not whole parts per million ({error})") from error
+    if len(cuts) > CUT_OFFS_MAX or any(not 0 <= cut <= 1_000_000 for cut in cuts):
+        raise DipperError(
+            f"--what-if {text}: at most {CUT_OFFS_MAX} cut-offs, each from 0 to 1,000,000"
+        )
+    return cuts
+
+
+def scoped(comparison: Comparison, scope: tuple[str, ...]) -> Comparison:
+    """Keep the requests that every `name=value` of `scope` holds for."""
+    keep = comparison.rows["same"].is_not_null() if scope else None
+    for each in scope:
+        name, sign, value = each.partition("=")
+        if not sign:
+            raise DipperError(f"--scope {each}: write NAME=VALUE, names are {', '.join(SCOPES)}")
+        assert keep is not None
+        keep &= _holds(comparison, name, value)
+    if keep is None:
+        return comparison
+    if not keep.any():
+        raise DipperError(f"--scope {' '.join(scope)}: no request of the log is in it; widen it")
+    return comparison.only(keep)
+
+
+def _holds(comparison: Comparison, name: str, value: str) -> pl.Series:
+    rows = comparison.rows
+    if name in {"from", "to"}:
+        try:
+            day = datetime.fromisoformat(value).replace(tzinfo=UTC)
+        except ValueError as error:
+            raise DipperError(f"--scope {name}={value}: write a day as 2026-01-31") from error
+        at = int(day.timestamp() * 1_000)
+        return rows["at"] >= at if name == "from" else rows["at"] < at
+    if name == "institution":
+        return rows.select(
+            pl.col("a_institution").eq_missing(value) | pl.col("b_institution").eq_missing(value)
+        ).to_series()
+    if name in {"product", "channel", "type"}:
+        return rows.select(pl.col(name).eq_missing(pl.lit(value))).to_series()
+    catalog = comparison.panel.deployment.catalog
+    if name not in catalog.columns:
+        raise DipperError(f"--scope {name}: no such name; use {', '.join(SCOPES)} or a feature")
+    wanted = feature_value(comparison, name, value)
+    return pl.Series(comparison.panel.rows["features"][:, catalog.columns[name]] == wanted)
+
+
+def feature_value(comparison: Comparison, name: str, value: str) -> float:
+    """Return a feature's number: a category's code by its name, else the number itself."""
+    for attribute in comparison.panel.deployment.catalog.attributes:
+        if attribute.name == name and attribute.type == "category":
+            if value in attribute.values:
+                return float(attribute.values.index(value))
+            raise DipperError(f"{name}={value}: known are {', '.join(attribute.values)}")
+    try:
+        return float(value)
+    except ValueError as error:
+        raise DipperError(f"{name}={value}: the feature is a number; give one") from error
