@@ -16,7 +16,7 @@ WORKERS ?= 2
 # Compiled kernels with bounds checks must never be mixed with those without: Numba's cache cannot tell them apart.
 CHECKED := $(CURDIR)/.cache/numba-boundscheck
 
-.PHONY: help setup tools check test demo bench sim faults fuzz models superlender lock format clean
+.PHONY: help setup tools check test demo bench sim faults fuzz models superlender results lock format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -90,6 +90,9 @@ fuzz: setup ## Any bytes give a row or a reason, at full size (half an hour): ma
 
 superlender: setup ## A real lender's history through Apache Kafka: train, decide, measure, replay
 	$(BIN)/python -m examples.superlender $(ARGS)
+
+results: setup ## Figures on real data, five seeds each, into docs/RESULTS.md (10 minutes)
+	$(BIN)/python -m examples.results
 
 lock: setup ## Resolve pyproject.toml anew into requirements.lock (versions and hashes, no index address)
 	$(UV) pip compile --quiet --universal --python-version 3.11 --group dev --generate-hashes --no-header \

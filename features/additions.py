@@ -22,6 +22,9 @@
     window_days = 14          # or window_hours
     owner = "risk"
 
+`defaults = false` drops the default attributes and signals, and the ratios that need them: a
+deployment whose data are others than ours has all the room for its own.
+
 Keys that are not known are refused: a misspelt `missing` must not silently mean NaN.
 """
 
@@ -53,6 +56,8 @@ class Additions(NamedTuple):
     attributes: tuple[Attribute, ...]
     signals: tuple[Signal, ...]
     features: tuple[Feature, ...]
+    defaults: bool = True
+    """Whether the default attributes and signals stand before them."""
 
 
 def read_additions(path: Path) -> Additions:
@@ -67,16 +72,19 @@ def read_additions(path: Path) -> Additions:
     except tomllib.TOMLDecodeError as error:
         raise CatalogError(f"{path}: {error}; correct the TOML") from None
     for key in document:
-        if key != "kinds" and key not in _TABLES:
+        if key not in {"kinds", "defaults"} and key not in _TABLES:
             raise CatalogError(
                 f"{path}{_line(text, None, 0, key)}: unknown key {key!r};"
-                f" known are kinds, {', '.join(_TABLES)}"
+                f" known are kinds, defaults, {', '.join(_TABLES)}"
             )
+    if not isinstance(document.get("defaults", True), bool):
+        raise CatalogError(f"{path}: defaults is true or false, without quotes")
     return Additions(
         _kinds(path, text, document.get("kinds", [])),
         _rows(path, text, "attributes", document, Attribute),
         _rows(path, text, "signals", document, Signal),
         _rows(path, text, "features", document, Feature),
+        document.get("defaults", True),
     )
 
 

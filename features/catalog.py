@@ -276,10 +276,11 @@ def load_catalog(path: Path | None) -> Catalog:
     where = "the default catalog" if path is None else str(path)
     return make_catalog(
         KINDS + added.kinds,
-        ATTRIBUTES + added.attributes,
-        SIGNALS + added.signals,
+        (ATTRIBUTES if added.defaults else ()) + added.attributes,
+        (SIGNALS if added.defaults else ()) + added.signals,
         added.features,
         where,
+        defaults=added.defaults,
     )
 
 
@@ -289,16 +290,25 @@ def make_catalog(
     signals: tuple[Signal, ...],
     added: tuple[Feature, ...],
     where: str,
+    *,
+    defaults: bool = True,
 ) -> Catalog:
     """Validate and compile; `added` rows follow the default ones, errors name `where`.
 
+    Without `defaults` no default attribute or signal stands among those given, and the default rows
+    that need one are left out.
+
     Columns: default attributes, signals and rows, then added attributes, signals and rows.
     """
+    rows: tuple[Feature, ...] = FEATURES
     first, second = len(ATTRIBUTES), len(SIGNALS)
+    if not defaults:
+        first = second = 0
+        rows = _without_defaults({a.name for a in attributes} | {s.column for s in signals})
     features = (
         *(attribute_feature(attribute) for attribute in attributes[:first]),
         *(column for signal in signals[:second] for column in signal_features(signal)),
-        *FEATURES,
+        *rows,
         *(attribute_feature(attribute) for attribute in attributes[first:]),
         *(column for signal in signals[second:] for column in signal_features(signal)),
         *added,
@@ -366,6 +376,17 @@ def _compile(
         sha256=hashlib.sha256(orjson.dumps(whole)).hexdigest(),
         tables=make_tables(features, kinds, attributes, signals),
     )
+
+
+def _without_defaults(known: set[str]) -> tuple[Feature, ...]:
+    """Return the default rows that need no default attribute or signal; ratios look back only."""
+    stands = set(known)
+    kept = []
+    for feature in FEATURES:
+        if feature.source != "ratio" or {feature.numerator, feature.denominator} <= stands:
+            stands.add(feature.name)
+            kept.append(feature)
+    return tuple(kept)
 
 
 def _check_names(

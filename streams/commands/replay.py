@@ -15,6 +15,14 @@ if TYPE_CHECKING:
     from streams.study.run import Question
 
 
+Dump = Annotated[
+    Path | None,
+    typer.Option(help="Folder for the bytes by topic and partition, to compare two runs."),
+]
+Label = Annotated[Path | None, typer.Option(help="Outcomes: a CSV with applicant,id,bad,known_at.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]
+
+
 class Summary(enum.StrEnum):
     """How the result is told."""
 
@@ -58,9 +66,7 @@ def replay(
     mode: Annotated[
         Mode, typer.Option(help="frozen: B on A's state; closed: B with its own consequences.")
     ] = Mode.frozen,
-    label: Annotated[
-        Path | None, typer.Option(help="Outcomes: a CSV with applicant,id,bad,known_at.")
-    ] = None,
+    label: Label = None,
     report: Annotated[Path | None, typer.Option(help="HTML page to write; needs no net.")] = None,
     what_if: Annotated[
         str, typer.Option(metavar="PPM,PPM,…", help="Cut-offs to try in place of B's.")
@@ -85,11 +91,8 @@ def replay(
     partitions: Annotated[
         int, typer.Option(min=0, help="How many; 0: one for a file, those of a log as they are.")
     ] = 0,
-    dump: Annotated[
-        Path | None,
-        typer.Option(help="Folder for the bytes by topic and partition, to compare two runs."),
-    ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+    dump: Dump = None,
+    quiet: Quiet = False,
     summary: Annotated[
         Summary, typer.Option(help="json: the last line is one JSON object.")
     ] = Summary.text,
@@ -110,9 +113,9 @@ def replay(
 
     question = Question(
         source=source, policy=first, against=against or str(first), config=config,
-        models=tuple(model or ()), mode=mode.value, labels=label, report=report,
-        cut_offs=what_if, scope=tuple(scope or ()), groups=tuple(group or ()),
-        economics=economics, partitions=partitions or None,
+        models=tuple(model or ()), mode=mode.value, labels=label, report=report, cut_offs=what_if,
+        scope=tuple(scope or ()), groups=tuple(group or ()), economics=economics,
+        partitions=partitions or None,
     )  # fmt: skip
     _study(question, quiet=quiet, as_json=as_json)
 

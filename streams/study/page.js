@@ -10,7 +10,7 @@ function el(tag, attributes, ...children) {
     if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
     else if (value !== null && value !== undefined && value !== false) node.setAttribute(name, value === true ? "" : value);
   }
-  node.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  node.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
   return node;
 }
 function svg(tag, attributes, ...children) {
@@ -72,8 +72,8 @@ function lines(series, {xs = null, x = [0, 1], y = null, fx = share, fy = share,
     out.append(svg("line", {x1: L, x2: W - R, y1: py(v), y2: py(v), stroke: "#e3e8ee"}), svg("text", {x: L - 6, y: py(v) + 4, "text-anchor": "end"}, fy(v)));
   }
   const step = xs ? Math.max(1, Math.ceil(xs.length / 6)) : 1;
-  if (xs) xs.forEach((name, k) => { if (k % step === 0) out.append(svg("text", {x: px(k), y: H - 8, "text-anchor": "middle"}, name)); });
-  else for (let k = 0; k <= 4; k++) { const v = x[0] + ((x[1] - x[0]) * k) / 4; out.append(svg("text", {x: px(v), y: H - 8, "text-anchor": "middle"}, fx(v))); }
+  if (xs) xs.forEach((name, k) => { if (k % step === 0) out.append(svg("text", {x: px(k), y: H - 8, "text-anchor": k === xs.length - 1 ? "end" : k ? "middle" : "start"}, name)); });
+  else for (let k = 0; k <= 4; k++) { const v = x[0] + ((x[1] - x[0]) * k) / 4; out.append(svg("text", {x: px(v), y: H - 8, "text-anchor": k === 4 ? "end" : "middle"}, fx(v))); }
   if (diagonal) out.append(svg("line", {x1: px(x[0]), y1: py(x[0]), x2: px(x[1]), y2: py(x[1]), stroke: "#b8c4d0", "stroke-dasharray": "3 4"}));
   if (mark !== null) out.append(svg("line", {x1: px(mark), x2: px(mark), y1: T, y2: H - Bm, stroke: "#17212b", "stroke-dasharray": "2 3"}));
   for (const s of series) {

@@ -48,6 +48,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "streams.control",
         "streams.agents",
         "streams.study",
+        "streams.importing",
         "streams.simulate",
         "streams.demo",
         "streams.bench",
