@@ -64,7 +64,7 @@ def _describe(
     auc = auc_delong(bad[known], values[known]).value if both else None
     strength = None if auc is None else max(auc, 1 - auc)
     iv = information_value(values, bad)
-    first = values[month == month.min()]
+    first = values[month == np.unique(month)[0]]
     shifts = [psi(first, values[month == each]) or 0.0 for each in np.unique(month)]
     worst = max(shifts, default=0.0)
     return {

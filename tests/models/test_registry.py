@@ -36,7 +36,7 @@ def trained(folder: Path, features: list[str], events: str) -> Path:
     """Train a small model on these features."""
     train(
         FRAME, features, label="bad", time="at", name="m", folder=folder, rounds_max=10, threads=1,
-        definition_hashes={name: f"hash of {name}" for name in features}, lineage={"events": events},
+        definition_hashes=dict.fromkeys(features, "hash"), lineage={"events": events},
     )  # fmt: skip
     return folder
 
