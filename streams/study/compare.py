@@ -99,7 +99,11 @@ def compare(
     Raises what `streams.replay.replay` raises.
     """
     started = time.monotonic()
-    sides = [each if isinstance(each, Deployment) else load_deployment(each) for each in (a, b)]
+    # All columns, whatever each side reads: B may ask for what A did not.
+    sides = [
+        each if isinstance(each, Deployment) else load_deployment(each, features="all")
+        for each in (a, b)
+    ]
     result = replay(events, sides[0], partitions=partitions, on_progress=on_progress)
     panel = make_panel(result)
     other = None
@@ -131,17 +135,16 @@ def with_labels(rows: pl.DataFrame, labels: pl.DataFrame | None) -> pl.DataFrame
 
 
 def score_panel(
-    panel: Panel, deployment: Deployment, features: NDArray[np.float64]
+    panel: Panel, deployment: Deployment, features: NDArray[np.float64], *, recorded: bool
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Return raw scores and PDs [n, models] of `deployment`, from evidence where the model is one
-    that stood behind it.
+    that stood behind it and `features` are those recorded.
     """
     models = deployment.model_infos
     raw = np.zeros((len(features), len(models)))
     pd_ppm = np.full((len(features), len(models)), -1, np.int64)
     mine = {info.sha256: place for place, info in enumerate(panel.deployment.model_infos)}
-    same = features is panel.rows["features"] or panel.deployment.catalog is deployment.catalog
-    if same and all(info.sha256 in mine for info in models):
+    if recorded and all(info.sha256 in mine for info in models):
         for place, info in enumerate(models):
             raw[:, place] = panel.rows["raw"][:, mine[info.sha256]]
             pd_ppm[:, place] = panel.rows["pd_ppm"][:, mine[info.sha256]]
@@ -172,7 +175,7 @@ class _Chain:
         if self.other is not None:
             judged = rejudge(self.own.policies, self.panel.asked, features_a, raw_a, pd_a, blocked)
             steps.append((Cause.FEATURES, judged))
-        raw_b, pd_b = score_panel(self.panel, self.b, features_b)
+        raw_b, pd_b = score_panel(self.panel, self.b, features_b, recorded=self.other is None)
         names = {info.name: info.sha256 for info in self.own.model_infos}
         if any(names.get(info.name) not in {None, info.sha256} for info in self.b.model_infos):
             places = {info.name: place for place, info in enumerate(self.b.model_infos)}

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from models.policy.judge import judge, rank
 from models.policy.policies import Policies
 from models.policy.reasons import CAPACITY
+from models.policy.rules import begin_block
 from models.policy.tables import PolicyScratch, PolicyTables, make_scratch
 from streams.buffers import Array
 from streams.compile import kernel
@@ -77,6 +78,7 @@ def _judge_block(
     Reads ASKED[n], `blocked` [n, institutions]: 1 where an institution had no money. Writes the
     rows of VERDICT[n, C], masks, count and chosen; `order` is scratch.
     """
+    begin_block(scratch, rows)
     for column in range(rows):
         i = first + column
         found = judge(

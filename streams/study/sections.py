@@ -1,5 +1,6 @@
 """The figures of a report: every section as plain values, which the page draws."""
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from models.train.quality import ks_curve, lift, psi, reliability, roc, summary
+from streams.deployment import Deployment
 from streams.study import book as books
 from streams.study.compare import TOLD, Comparison
 from streams.study.fairness import fairness, groups_of
@@ -45,7 +47,7 @@ def report_figures(
     own, other = comparison.panel.deployment, comparison.deployment_b
     return {
         "names": list(names),
-        "manifests": [own.manifest_hash(1)[:16], other.manifest_hash(1)[:16]],
+        "hashes": [_hash(own), _hash(other)],
         "mode": TOLD[comparison.mode],
         "window": [_day(rows["at"].min()), _day(rows["at"].max())],
         "economics": economics.told(),
@@ -68,6 +70,13 @@ def report_figures(
         "book": _book(events),
         "cases": _cases(comparison, rows),
     }
+
+
+def _hash(deployment: Deployment) -> str:
+    """Return a short hash of all policies and models of a side."""
+    parts = [info.sha256 for info in deployment.policies.infos]
+    parts += [info.sha256 for info in deployment.model_infos]
+    return hashlib.sha256("".join(parts).encode()).hexdigest()[:16]
 
 
 def _totals(rows: pl.DataFrame) -> dict[str, Any]:

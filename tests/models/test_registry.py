@@ -22,7 +22,7 @@ BAD = RNG.random(ROWS) < 0.3
 FRAME = pl.DataFrame(
     {
         "noise": RNG.normal(size=ROWS),
-        "useful": RNG.normal(size=ROWS) + BAD,
+        "useful": RNG.normal(size=ROWS) + 0.6 * BAD,
         "leak": np.where(BAD, 5.0, 0.0) + RNG.normal(size=ROWS) / 10,
         "written_later": np.where(BAD, 1.0, np.nan),
         "drifting": RNG.normal(size=ROWS) + np.arange(ROWS) / 200,

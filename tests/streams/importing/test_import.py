@@ -127,7 +127,7 @@ def test_times_zones_and_lags_are_as_stated(tmp_path: Path) -> None:
 def deployment_without_policies(folder: Path) -> Path:
     """Take the policy away: it names a model that is not trained yet."""
     (folder / "mine" / "institutions" / "own" / "loan.toml").unlink()
-    assert load_deployment(folder / "mine").catalog.columns["job_type"] >= 0
+    assert load_deployment(folder / "mine", features="all").catalog.columns["job_type"] >= 0
     return folder / "mine"
 
 
