@@ -28,10 +28,10 @@ def applicant_id(row: int) -> bytes:
 
 
 class Traffic:
-    """A seeded population of `applicants` and what it sends."""
+    """A seeded population of `applicants`, counted from `first`, and what it sends."""
 
-    def __init__(self, applicants: int, seed: int = 1) -> None:
-        self._ids = [applicant_id(row) for row in range(applicants)]
+    def __init__(self, applicants: int, seed: int = 1, first: int = 0) -> None:
+        self._ids = [applicant_id(row) for row in range(first, first + applicants)]
         self._rng = np.random.default_rng(seed)
         self._made = 0
 

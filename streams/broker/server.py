@@ -113,6 +113,11 @@ class BrokerServer(ABC):
                 message = f"the {self.kind} broker ended; the end of its log: {self.log_tail()}"
                 raise BrokerError(message)
 
+    @property
+    def pid(self) -> int:
+        """The process that stands before the broker; 0 where none runs."""
+        return self._process.pid if self._process else 0
+
     def log_tail(self) -> str:
         """Return the last few lines that the broker wrote."""
         log = self.folder / "broker.log"

@@ -59,6 +59,13 @@ class Writer:
 
     def decision(self, event: Mapping[str, Any], offset: int, result: Mapping[str, Any]) -> Record:
         """`result`: outcome, reasons (mask), verdicts, chosen (-1: none), expires_at."""
+        value = json_text(self.decision_fields(event, offset, result)).encode()
+        return Record(OUT_DECISION, offset, event["applicant"], value)
+
+    def decision_fields(
+        self, event: Mapping[str, Any], offset: int, result: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Return the fields of a decision, in order."""
         verdicts, chosen = result["verdicts"], result["chosen"]
         fields: dict[str, Any] = {
             "id": hex_of((event["key_hi"], event["key_lo"])),
@@ -76,14 +83,13 @@ class Writer:
         fields["outcome"] = Outcome(result["outcome"]).name.lower()
         if chosen >= 0:
             fields |= self._terms(verdicts[chosen], result["expires_at"])
-        fields |= {
+        return fields | {
             "reasons": codes_of(result["reasons"], REASONS_MAX),
             "candidates": [self._candidate(verdict) for verdict in verdicts],
             "manifest": self.manifest,
             "partition": self.partition,
             "offset": offset,
         }
-        return Record(OUT_DECISION, offset, event["applicant"], json_text(fields).encode())
 
     def _terms(self, verdict: Mapping[str, Any], expires_at: int) -> dict[str, Any]:
         return {

@@ -1,28 +1,15 @@
-"""`dipper bench`: how fast it is here, with the answers checked."""
+"""`dipper bench step`: the step alone, bytes to bytes."""
 
-import enum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-
-class Summary(enum.StrEnum):
-    """How the result is told."""
-
-    table = "table"
-    json = "json"
+from streams.commands.bench import Summary
 
 
-def register(app: typer.Typer) -> None:
-    """Add the group."""
-    group = typer.Typer(rich_markup_mode=None, help="Measure, and check.", no_args_is_help=True)
-
-    @group.callback()
-    def _root() -> None:
-        """Measure how fast it is here; what is measured is also checked."""
-
+def register(group: typer.Typer) -> None:
+    """Add the command."""
     group.command(epilog="Example: dipper bench step --requests 200000 --summary json")(step)
-    app.add_typer(group, name="bench")
 
 
 def step(
@@ -52,10 +39,12 @@ def step(
     score is not LightGBM's.
     """
     import json
+    import time
 
     from rich.console import Console
     from rich.table import Table
 
+    from streams.bench.results import save_step
     from streams.bench.step import Size, bench_step
     from streams.bench.step_growth import AXES
     from streams.bench.step_growth import grow as grow_by
@@ -63,11 +52,11 @@ def step(
     wanted = list(AXES) if grow == "all" else [grow] if grow else []
     if not set(wanted) <= AXES.keys():
         raise typer.BadParameter(f"{grow} is none of {', '.join(AXES)}, all", param_hint="--grow")
+    begin = time.monotonic()
     console = Console(stderr=True)
     size = Size(requests, applicants, history, trees, leaves, rounds)
     with console.status("start") as status:
         report = bench_step(size, status.update)
-    found = report.summary()
     table = Table(
         "traffic", "requests", "events/s", "requests/s", "µs/event", "cpu µs", "hash",
         title=f"{requests:,} events, bytes to bytes, one core; {trees} trees of {leaves} leaves",
@@ -79,7 +68,7 @@ def step(
             f"{each.cpu_us_per_event:.2f}", each.sha256[:12],
         )  # fmt: skip
     Console().print(table)
-    growth: dict[str, object] = {}
+    growth: dict[str, list[dict[str, Any]]] = {}
     for axis in wanted:
         with console.status("start") as status:
             rows = grow_by(axis, size, status.update)
@@ -95,5 +84,7 @@ def step(
             {axis: value, "size": at._asdict(), "state_bytes": state, **each._asdict()}
             for value, at, each, state in rows
         ]
+    if wanted == ["platform"]:
+        save_step(report, growth["platform"], time.monotonic() - begin)
     if summary is Summary.json:
-        typer.echo(json.dumps({**found, "growth": growth}))
+        typer.echo(json.dumps({**report.summary(), "growth": growth}))

@@ -1,0 +1,125 @@
+"""Logs for benchmarks onto Kafka, and results from there."""
+
+import asyncio
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple, Self
+
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.admin import NewTopic
+from aiokafka.errors import KafkaError
+
+from streams.bench.traffic import Record
+from streams.broker.access import make_admin
+from streams.broker.client import make_consumer, make_producer, stop_client
+
+_BATCHES_AT_ONCE = 32
+# The broker's own time on every batch, so that all systems are timed by one clock.
+_BY_THE_BROKER = {"message.timestamp.type": "LogAppendTime", "retention.ms": "-1"}
+
+
+class Written(NamedTuple):
+    """Records of one partition of an output, in order, with the broker's time in milliseconds."""
+
+    values: list[bytes]
+    times_ms: list[int]
+
+
+@asynccontextmanager
+async def _admin(bootstrap: str) -> Any:
+    admin = make_admin(bootstrap)
+    await admin.start()
+    try:
+        yield admin
+    finally:
+        await admin.close()
+
+
+async def make_topics(bootstrap: str, names: Iterable[str], partitions: int) -> None:
+    """Make topics whose records carry the time at which the broker appended them."""
+    async with _admin(bootstrap) as admin:
+        new = [NewTopic(name, partitions, 1, topic_configs=_BY_THE_BROKER) for name in names]
+        await admin.create_topics(new)
+
+
+async def committed(bootstrap: str, group: str, topic: str) -> dict[int, int]:
+    """Return the group's committed offset by partition of `topic`; none before it has begun."""
+    async with _admin(bootstrap) as admin:
+        try:
+            found = await admin.list_consumer_group_offsets(group)
+        except KafkaError:
+            return {}  # a coordinator is named when the first group asks for one
+    return {tp.partition: int(at.offset) for tp, at in found.items() if tp.topic == topic}
+
+
+class Feeder:
+    """Publishes records in big batches: `async with Feeder(bootstrap, topic) as feeder`."""
+
+    def __init__(self, bootstrap: str, topic: str) -> None:
+        self._topic = topic
+        self._producer: AIOKafkaProducer = make_producer(bootstrap, "kafka")
+        self._sent: list[asyncio.Future[Any]] = []
+
+    async def __aenter__(self) -> Self:
+        await self._producer.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await asyncio.gather(*self._sent)
+        await stop_client(self._producer)
+
+    async def publish(self, partition: int, records: Sequence[Record]) -> None:
+        """Send records to one partition, in order."""
+        for batch in self.batches(records):
+            sent = await self._producer.send_batch(batch, self._topic, partition=partition)
+            self._sent.append(sent)
+        if len(self._sent) > _BATCHES_AT_ONCE:
+            await asyncio.gather(*self._sent)
+            self._sent = []
+
+    def batches(self, records: Sequence[Record]) -> Iterator[Any]:
+        """Yield the records as batches that are ready to be sent."""
+        batch = self._producer.create_batch()
+        for key, value in records:
+            if batch.append(key=key, value=value, timestamp=None) is None:
+                yield batch
+                batch = self._producer.create_batch()
+                batch.append(key=key, value=value, timestamp=None)
+        if batch.record_count():
+            yield batch
+
+
+async def ends(bootstrap: str, topic: str, partitions: int) -> list[int]:
+    """Return the offset after the last committed record of each partition."""
+    consumer = make_consumer(bootstrap)
+    await consumer.start()
+    try:
+        wanted = [TopicPartition(topic, number) for number in range(partitions)]
+        found = await consumer.end_offsets(wanted)
+        return [int(found[each]) for each in wanted]
+    finally:
+        await stop_client(consumer)
+
+
+async def read(bootstrap: str, topic: str, first: Sequence[int]) -> list[Written]:
+    """Return what stands committed in each partition of `topic` from offset `first` on."""
+    stop = await ends(bootstrap, topic, len(first))
+    consumer = make_consumer(bootstrap)
+    await consumer.start()
+    try:
+        wanted = [TopicPartition(topic, number) for number in range(len(first))]
+        consumer.assign(wanted)
+        found = [Written([], []) for _ in wanted]
+        for each, offset in zip(wanted, first, strict=True):
+            consumer.seek(each, offset)
+        waiting = {each for each in wanted if first[each.partition] < stop[each.partition]}
+        while waiting:
+            for each, records in (await consumer.getmany(*waiting, timeout_ms=100)).items():
+                mine = found[each.partition]
+                mine.values.extend([record.value for record in records])
+                mine.times_ms.extend([record.timestamp for record in records])
+            left = [(each, await consumer.position(each)) for each in waiting]
+            waiting = {each for each, at in left if at < stop[each.partition]}
+        return found
+    finally:
+        await stop_client(consumer)

@@ -1,0 +1,170 @@
+"""The peers of `dipper bench peers` without a broker: their decisions are dipper's bytes."""
+
+import numpy as np
+import orjson
+import pytest
+
+from streams.bench.digest import Digest
+from streams.bench.feed import Written
+from streams.bench.logs import FullLog, Share, ThinLog
+from streams.bench.peers import Measured, _rate, comparison, ratio
+from streams.bench.prepare import make_step, prepare, run, signing_key
+from streams.bench.systems import THIN, chosen
+from streams.bench.thin import ThinStep
+from streams.bench.traffic import Record
+from streams.bench.workload import Cohort, cohorts_for, is_request, opening
+from streams.buffers import append_record
+from streams.deployment import Deployment
+from streams.errors import DipperError
+from streams.limits import Limits
+from streams.topology import OUT_DECISION
+from tests.bench.peers.aiokafka_job import thin_job
+from tests.bench.peers.batches import FullBatch
+from tests.bench.peers.lender import Lender, new_person
+
+PARTITIONS = 2
+
+
+@pytest.fixture(scope="module")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
+    """Give the deployment of the benchmarks with a small model."""
+    return prepare(tmp_path_factory.mktemp("config"), trees=10, leaves=7)
+
+
+@pytest.fixture(scope="module")
+def log(deployment: Deployment) -> list[Record]:
+    """Give the first two cohorts of one partition, behind its grants and its tick."""
+    head = opening(signing_key(deployment), deployment.caps, PARTITIONS)[0]
+    rows: list[Record] = [(None, value) for value in head]
+    for number in range(2):
+        rows += Cohort(number, deployment.platform.decision_key).by_partition(PARTITIONS)[0]
+    return rows
+
+
+@pytest.fixture(scope="module")
+def expected(deployment: Deployment, log: list[Record]) -> list[bytes]:
+    """Give what the step decides."""
+    return run(make_step(deployment, 0, PARTITIONS), log, 0, OUT_DECISION)
+
+
+def test_the_log_is_the_traffic_it_says(log: list[Record], expected: list[bytes]) -> None:
+    """One event in ten is a request; each gets one decision; approvals and declines both occur."""
+    asked = sum(is_request(value) for _, value in log)
+    assert len(expected) == asked
+    assert 0.07 < asked / len(log) < 0.13
+    outcomes = {orjson.loads(decision)["outcome"] for decision in expected}
+    assert "approved" in outcomes
+    assert len(outcomes) > 1
+
+
+def test_plain_python_decides_the_same_bytes(
+    deployment: Deployment, log: list[Record], expected: list[bytes]
+) -> None:
+    """One event at a time, with state that went through JSON as stores of peers do."""
+    lender = Lender(deployment, 0, PARTITIONS)
+    people: dict[bytes, bytes] = {}
+    found = []
+    for offset, (key, value) in enumerate(log):
+        event = orjson.loads(value)
+        if key is None:
+            lender.control(event)
+            continue
+        person = orjson.loads(people[key]) if key in people else new_person()
+        decision = lender.decide(event, offset, person)
+        people[key] = orjson.dumps(person)
+        found += [decision] if decision else []
+    assert found == expected
+
+
+@pytest.mark.parametrize("size", [7, 5_000])
+def test_scoring_many_at_once_decides_the_same_bytes(
+    deployment: Deployment, log: list[Record], expected: list[bytes], size: int
+) -> None:
+    """Whatever the batch, requests that wait for a score change nothing for those behind them."""
+    job = FullBatch(deployment, 0, PARTITIONS)
+    rows = [(key, offset, value) for offset, (key, value) in enumerate(log)]
+    found: list[bytes] = []
+    for start in range(0, len(rows), size):
+        found += [value for _, value in job.run(rows[start : start + size])]
+    assert Digest(found).hex == Digest(expected).hex
+    assert sorted(found) == sorted(expected)
+
+
+class _Record:
+    def __init__(self, key: bytes | None, value: bytes) -> None:
+        self.key, self.value = key, value
+
+
+def test_thin_sums_are_the_same_bytes() -> None:
+    """The kernel on dipper's pipe, plain Python and the log's own answers agree, in order."""
+    log = ThinLog(1, [1_000, 3_000])
+    rows = [record for _, part in log.parts() for record in part]
+    plain = [value for _, value in thin_job()([_Record(*row) for row in rows])]
+    limits = Limits(batch_rows=700)
+    step = ThinStep(0, limits)
+    found = []
+    for start in range(0, len(rows), 700):
+        for offset, row in enumerate(rows[start : start + 700], start):
+            assert append_record(step.batch, offset, *row)
+        for out in step.run():
+            for written in out.rows[: out.used[0]]:
+                at, length = int(written["value_start"]), int(written["value_len"])
+                found.append(out.data[at : at + length].tobytes())
+    assert found == plain
+    assert [Digest(found[:1_000]).hex, Digest(found).hex] == [each.sha256 for each in log.shares]
+
+
+def test_the_log_says_what_to_expect_of_each_share(deployment: Deployment) -> None:
+    """Sections are prefixes: what is expected of a longer share begins with the shorter one's."""
+    log = FullLog(deployment, PARTITIONS, [1, 2])
+    parts: list[list[Record]] = [[], []]
+    for partition, records in log.parts():
+        parts[partition] += records
+    first, second = log.shares
+    assert second.records == [len(part) for part in parts]
+    assert all(a < b for a, b in zip(first.outputs, second.outputs, strict=True))
+    assert first.sha256 != second.sha256
+
+
+@pytest.mark.parametrize("events", [1, 1_850, 1_851, 74_000, 74_001, 500_000])
+def test_enough_cohorts_are_taken(events: int) -> None:
+    """The cohorts taken hold so many events, and one fewer would not."""
+    keys = [bytes(16)] * cohorts_for(events)
+    sizes = [Cohort(number, key).applicants * 37 for number, key in enumerate(keys)]
+    assert sum(sizes) >= events
+    assert len(sizes) == 1 or sum(sizes[:-1]) < events
+
+
+@pytest.mark.parametrize("spoil", ["lost", "repeated", "changed"])
+def test_a_digest_sees_what_differs_but_not_the_order(spoil: str) -> None:
+    """Order does not count; a loss, a repeat or a changed byte does."""
+    values = [b"a", b"b", b"c"]
+    other = {"lost": values[:2], "repeated": [*values, b"c"], "changed": [b"a", b"b", b"d"]}[spoil]
+    assert Digest(values).hex == Digest(reversed(values)).hex
+    assert Digest(values).hex != Digest(other).hex
+
+
+def test_a_rate_counts_from_a_fifth_of_the_way() -> None:
+    """Start and warm-up do not count: 1,000 results, the first 200 in an hour, the rest in 4 s."""
+    times = [3_600_000] * 200 + list(np.linspace(3_600_005, 3_604_000, 800).astype(int))
+    share = Share([1_000], [1_000], "")
+    events, seconds = _rate(THIN, [Written([b""] * 1_000, times)], share, [200.0])
+    assert (events, seconds) == (800, 4.0)
+
+
+def test_ratios_compare_like_with_like() -> None:
+    """Dipper's rate over the peer's, of the same guarantee where both were measured."""
+
+    def row(system: str, guarantee: str, rate: float) -> Measured:
+        return Measured(system, guarantee, THIN, 1, 1, 1.0, rate, "x")
+
+    rows = [row("dipper", "at least once", 300.0), row("dipper", "exactly once", 200.0)]
+    rows += [row("a", "at least once", 100.0), row("b", "exactly once", 400.0)]
+    assert [ratio(rows, each) for each in rows] == [1.0, 1.0, 3.0, 0.5]
+    assert comparison(rows)["systems"]["b, exactly once"][THIN]["dipper_to_it"] == 0.5
+
+
+def test_an_unknown_system_is_refused_in_a_sentence() -> None:
+    """The sentence says which name is not known."""
+    with pytest.raises(DipperError, match="no such system: spark"):
+        chosen("dipper,spark", small=False)
