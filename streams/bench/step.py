@@ -10,8 +10,8 @@
 """
 
 import hashlib
+import json
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,6 +25,7 @@ import orjson
 from numpy.typing import NDArray
 
 from models.score import score_rows
+from streams.bench.allocations import run_counted
 from streams.bench.deployment import model_name, write_deployment, write_model
 from streams.bench.traffic import START_MS, Load, Record, Traffic, make_loads
 from streams.buffers import Out
@@ -76,15 +77,18 @@ class Result(NamedTuple):
     us_per_event: float
     us_per_request: float
     cpu_us_per_event: float
-    allocations_per_event: float
     out_bytes: int
     sha256: str
 
 
 class Report(NamedTuple):
-    """What a run found: results by traffic, and what LightGBM needs for a row of the same model."""
+    """What a run found: results by traffic, and what LightGBM needs for a row of the same model.
+
+    `allocations_per_event` is the most of both kinds of traffic; None where it cannot be counted.
+    """
 
     results: list[Result]
+    allocations_per_event: float | None
     lightgbm_batch_microseconds_per_row: float
     state_bytes_per_applicant: float
 
@@ -94,7 +98,7 @@ class Report(NamedTuple):
         return {
             "requests_per_second": first.requests_per_second,
             "microseconds_per_request": first.us_per_request,
-            "allocations_per_event": first.allocations_per_event,
+            "allocations_per_event": self.allocations_per_event,
             "lightgbm_batch_microseconds_per_row": self.lightgbm_batch_microseconds_per_row,
             "state_bytes_per_applicant": self.state_bytes_per_applicant,
             **{each.traffic: each._asdict() for each in self.results},
@@ -104,7 +108,6 @@ class Report(NamedTuple):
 class _Round(NamedTuple):
     seconds: float
     cpu_seconds: float
-    allocations: int
     sha256: str
     out_bytes: int
     requests: int
@@ -121,6 +124,7 @@ def bench_step(size: Size, on_stage: Callable[[str], None] = lambda _: None) -> 
         deployment = lab.deployment(size)
         return Report(
             [measure(deployment, traffic, size, on_stage) for traffic in KINDS],
+            lab.count_allocations(on_stage),
             lab.time_lightgbm(),
             round(state_bytes(deployment, size), 1),
         )
@@ -144,21 +148,42 @@ class Lab:
 
     def deployment(self, size: Size) -> Deployment:
         """Return a deployment of that size, of the models that are there."""
-        models = self.folder / MODELS_FOLDER
         with tempfile.TemporaryDirectory(prefix="dipper-bench-") as name:
-            folder = Path(name)
-            write_deployment(
-                folder,
-                scored=True,
-                institutions=size.institutions,
-                rules=size.rules,
-                models=size.models,
+            self._write(Path(name), size)
+            return load_deployment(Path(name), _limits(size))
+
+    def _write(self, folder: Path, size: Size) -> None:
+        models = self.folder / MODELS_FOLDER
+        write_deployment(
+            folder,
+            scored=True,
+            institutions=size.institutions,
+            rules=size.rules,
+            models=size.models,
+        )
+        for number in range(size.models):
+            name = model_name(number)
+            shutil.copytree(models / name, folder / MODELS_FOLDER / name)
+
+    def count_allocations(self, on_stage: Callable[[str], None]) -> float | None:
+        """Return calls of the allocator per event; None, and a sentence, without a C compiler.
+
+        Raises `DipperError` where the counter does not see an object an event.
+        """
+        on_stage("count allocations")
+        folder = self.folder / "counted"
+        self._write(folder, Size())
+        limits = _limits(Size(events=50_000, applicants=1_000))
+        try:
+            found = run_counted(
+                self.folder, "-m", "streams.bench.allocating", str(folder), json.dumps(limits)
             )
-            for number in range(size.models):
-                shutil.copytree(
-                    models / model_name(number), folder / MODELS_FOLDER / model_name(number)
-                )
-            return load_deployment(folder, _limits(size))
+        except DipperError as error:
+            on_stage(f"allocations are not counted: {error}")
+            return None
+        if min(found[f"{kind} with an object an event"] for kind in KINDS) < 1:
+            raise DipperError("the counter of allocations does not see an object an event")
+        return max(round(found[kind], 6) for kind in KINDS)
 
     def time_lightgbm(self) -> float:
         """Return LightGBM's own µs a row, all vectors at once on one core, best of three.
@@ -186,7 +211,7 @@ def state_bytes(deployment: Deployment, size: Size) -> float:
 
     Counted are rows in use, at the size of their layout: half of the applicants have a loan.
     """
-    prepared = _Prepared(deployment, Traffic(min(size.applicants, 1_000)), size.history)
+    prepared = Prepared(deployment, Traffic(min(size.applicants, 1_000)), size.history)
     state = prepared.step.core.state
     people = int(state.applicants["used"].sum())
     slot = 2 * state.applicant_slots.itemsize  # tables have two slots a row
@@ -222,7 +247,7 @@ def _power_of_two(least: int) -> int:
 def _vectors(deployment: Deployment, size: Size) -> NDArray[np.float64]:
     """Return feature vectors of requests, float64[requests, columns], from the evidence."""
     applicants = min(size.applicants, TRAINING_APPLICANTS)
-    prepared = _Prepared(deployment, Traffic(applicants, seed=2), size.history)
+    prepared = Prepared(deployment, Traffic(applicants, seed=2), size.history)
     head, columns = EVIDENCE_HEAD.itemsize // 8, len(deployment.catalog.columns)
     found = []
     requests = list(prepared.traffic.mixed(5 * applicants, prepared.lines, 1.0))
@@ -233,7 +258,7 @@ def _vectors(deployment: Deployment, size: Size) -> NDArray[np.float64]:
     return np.array(found)
 
 
-class _Prepared:
+class Prepared:
     """A step whose applicants have a history and an accepted line each."""
 
     def __init__(self, deployment: Deployment, traffic: Traffic, history: int) -> None:
@@ -283,14 +308,14 @@ def measure(
         last = number == size.rounds
         batch_rows = OTHER_BATCH_ROWS if last else BATCH_ROWS
         on_stage(f"{traffic}: {'check batches of' if last else 'round of'} {batch_rows:,} rows")
-        prepared = _Prepared(deployment, Traffic(size.applicants), size.history)
+        prepared = Prepared(deployment, Traffic(size.applicants), size.history)
         share = KINDS[traffic]
         records = list(prepared.traffic.mixed(size.events, prepared.lines, share, size.hot_share))
         loads = make_loads(records, batch_rows, prepared.offset)
         rounds.append(_run(prepared.step, loads))
     best = min(rounds[:-1], key=lambda each: each.seconds)
     asked = sum(b'"type":"drawdown"' in v or b'"type":"application"' in v for _, v in records)
-    timeless = {each._replace(seconds=0.0, cpu_seconds=0.0, allocations=0) for each in rounds}
+    timeless = {each._replace(seconds=0.0, cpu_seconds=0.0) for each in rounds}
     _check(traffic, timeless, asked, approved_min=int(size.history > 0))
     return Result(
         traffic=traffic,
@@ -304,31 +329,24 @@ def measure(
         cpu_us_per_event=round(
             1e6 * min(each.cpu_seconds for each in rounds[:-1]) / size.events, 4
         ),
-        allocations_per_event=round(min(each.allocations for each in rounds) / size.events, 4),
         out_bytes=best.out_bytes,
         sha256=best.sha256,
     )
 
 
 class _Watch:
-    """Adds up wall-clock and processor time, and memory taken, between `start` and `stop`.
-
-    Taken are blocks that Python holds more than before; kernels, which are compiled without Numba's
-    runtime, have nothing to take memory with.
-    """
+    """Adds up wall-clock and processor time between `start` and `stop`."""
 
     def __init__(self) -> None:
         self.seconds = self.cpu_seconds = 0.0
-        self.allocations = 0
-        self._since = (0, 0.0, 0.0)
+        self._since = (0.0, 0.0)
 
     def start(self) -> None:
-        self._since = (sys.getallocatedblocks(), time.perf_counter(), time.thread_time())
+        self._since = (time.perf_counter(), time.thread_time())
 
     def stop(self) -> None:
-        self.seconds += time.perf_counter() - self._since[1]
-        self.cpu_seconds += time.thread_time() - self._since[2]
-        self.allocations += max(0, sys.getallocatedblocks() - self._since[0])
+        self.seconds += time.perf_counter() - self._since[0]
+        self.cpu_seconds += time.thread_time() - self._since[1]
 
 
 def _run(step: Step, loads: Sequence[Load]) -> _Round:
@@ -358,7 +376,6 @@ def _run(step: Step, loads: Sequence[Load]) -> _Round:
     return _Round(
         watch.seconds,
         watch.cpu_seconds,
-        watch.allocations,
         digest.hexdigest(),
         out_bytes,
         int(counted[decided].sum()),
