@@ -22,3 +22,7 @@ class CorruptBatchError(DipperError):
             "compare the copies of this log on its brokers"
         )
         self.offset = offset
+
+
+class SnapshotError(DipperError):
+    """A snapshot cannot be used by this worker, or what it needs is not in the store."""

@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
@@ -30,8 +31,10 @@ from streams.commit import Acknowledgements, Committer, Transactions
 from streams.errors import BrokerError
 from streams.partition import AnyStep, Partition
 from streams.ports import Fetched, Place
+from streams.recover import load
 from streams.serving import Serving
 from streams.serving import Worker as Shared
+from streams.snapshot.store import Store
 from streams.topology import EVENTS
 
 GROUP = "dipper"
@@ -50,7 +53,8 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
 
     `make_step` gives a new step for partition `number` of `count`; its batch bounds how many
     records one commit covers. `guarantee` None takes what the broker can do: exactly once on Apache
-    Kafka, at least once on the embedded broker.
+    Kafka, at least once on the embedded broker. `snapshots` is where `dipper state keep` writes;
+    without it, recovery folds the whole log.
     """
 
     def __init__(
@@ -60,12 +64,14 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         *,
         group: str = GROUP,
         guarantee: str | None = None,
+        snapshots: Store | None = None,
     ) -> None:
         self.health = Health(bootstrap)
         self._bootstrap = bootstrap
         self._make_step = make_step
         self._group_id = group
         self._guarantee = guarantee
+        self._snapshots = snapshots
         self._served: dict[int, Serving] = {}
         self._changed = asyncio.Event()
         self._assigned = False
@@ -223,7 +229,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         return Serving(
             log,
             committer,
-            lambda: Partition(self._make_step(number, self._count)),
+            partial(load, lambda: Partition(self._make_step(number, self._count)), self._snapshots),
             shared,
             transactional=self._transactional,
         )

@@ -1,9 +1,10 @@
 """State is a fold over the log: read it again with the output off, up to what is committed.
 
-1. Look whether the log still begins at its first record and reaches the committed offset.
-2. Read it from where the state stands until that offset, output off: the same step gives the same
+1. Load the newest good snapshot at or before the committed offset; without one, begin empty.
+2. Look whether the log still holds what comes behind it and reaches the committed offset.
+3. Read it from where the state stands until that offset, output off: the same step gives the same
    state.
-3. Switch the output on. The next record is decided as if nothing had happened.
+4. Switch the output on. The next record is decided as if nothing had happened.
 
 If the worker dies in any of them, nothing was written, and the next one starts at 1.
 """
@@ -16,8 +17,46 @@ from streams.broker.reader import Reader
 from streams.errors import BrokerError
 from streams.partition import Partition
 from streams.ports import Aside
+from streams.snapshot.shelf import Shelf, maker_of
+from streams.snapshot.store import Store
+from streams.state.tables import State
 
 _WAIT_S = 0.5
+
+MakePartition = Callable[[], Partition]
+
+
+def load(make: MakePartition, store: Store | None, committed: int) -> Partition:
+    """Step 1: return a partition whose state stands at or before the committed offset.
+
+    `make` gives one without state. Raises `SnapshotError` where the newest snapshot was made by
+    another engine, deployment or layout.
+    """
+    if store is None:
+        return make()
+    made = [make()]
+    maker = maker_of(made[0].step, state_of(made[0]))
+    spoilt = False
+
+    def empty() -> State:
+        nonlocal spoilt
+        if spoilt:
+            made[:] = [make()]
+        spoilt = True
+        return state_of(made[0])
+
+    _, offset = Shelf(store, maker.partition).load(empty, maker, committed)
+    (partition,) = made
+    partition.mute(on=False)
+    partition.move(offset)
+    return partition
+
+
+def state_of(partition: Partition) -> State:
+    """Return the tables of a partition that has some."""
+    state = partition.step.state
+    assert state is not None
+    return state
 
 
 async def fold(
@@ -36,8 +75,9 @@ async def fold(
     begin, end = await intake.log.bounds()
     if begin > partition.position:
         raise BrokerError(
-            f"{where} begins at offset {begin}, so its state is lost; "
-            "keep the log whole (retention.ms=-1)"
+            f"{where} begins at offset {begin}, and the newest snapshot of it stands at "
+            f"{partition.position}; keep snapshots (dipper state keep), or the log whole "
+            "(retention.ms=-1)"
         )
     if committed > end:
         raise BrokerError(

@@ -2,8 +2,8 @@
 
 1. Open: fence whoever had it before (`streams/commit.py`).
 2. Look up the committed offset, and only now: nobody can move it any more.
-3. Recover: keep the state of this worker if it stands at just that offset, else fold the log up to
-   it with the output off (`streams/recover.py`).
+3. Recover: keep the state of this worker if it stands at just that offset, else take the newest
+   snapshot before it and fold the log from there, output off (`streams/recover.py`).
 4. Intake what is there (`streams/broker/intake.py`), up to a batch.
 5. Run the step and pack what it writes, beside the event loop, so that heartbeats go on.
 6. Commit, while 4 and 5 go on with the next batch: one commit under way, one batch ahead of it.
@@ -28,7 +28,7 @@ from streams.broker.pack import Chunk, Packer
 from streams.broker.reader import Reader
 from streams.buffers import Array
 from streams.commit import ANSWER_S_MAX, Committer
-from streams.errors import CorruptBatchError
+from streams.errors import CorruptBatchError, SnapshotError
 from streams.partition import Partition
 from streams.ports import Aside, FencedError, Log, UnansweredError
 from streams.recover import fold
@@ -69,14 +69,14 @@ class Worker(NamedTuple):
 class Serving:
     """One partition: `take_up` when the group gives it, `give_up` when it takes it.
 
-    `make` gives a partition without state.
+    `make` gives a partition whose state stands at or before an offset (`streams/recover.py`).
     """
 
     def __init__(
         self,
         log: Log,
         committer: Committer,
-        make: Callable[[], Partition],
+        make: Callable[[int], Partition],
         worker: Worker,
         *,
         transactional: bool,
@@ -169,7 +169,7 @@ class Serving:
             if going():
                 self._wanted = 0
                 self._worker.fenced()
-        except (AssertionError, CorruptBatchError) as error:
+        except (AssertionError, CorruptBatchError, SnapshotError) as error:
             self._halt(error)
         except Exception as error:  # noqa: BLE001 a task's fault must end the worker, not be lost
             self._partition, self.ready = None, False
@@ -179,7 +179,7 @@ class Serving:
 
     def _halt(self, error: Exception) -> None:
         at = self._partition.position if self._partition else self._committed
-        if isinstance(error, CorruptBatchError):
+        if isinstance(error, CorruptBatchError | SnapshotError):
             _log.error("partition %d is halted at offset %d: %s", self.number, at, error)
         else:
             _log.error(
@@ -197,7 +197,7 @@ class Serving:
         same = kept = self._partition
         if kept is None or self._torn or kept.position != committed:
             self._partition, self.ready, self._torn = None, False, False
-            kept = await self._worker.aside(self._make)
+            kept = await self._worker.aside(partial(self._make, committed))
             assert isinstance(kept, Partition)
             # A snapshot at or before `committed` is loaded here, and the fold begins behind it.
             if not await fold(
@@ -221,8 +221,6 @@ class Serving:
             while going():
                 if not more:
                     commit = await self._until_due(commit)
-                # Here no step runs. Where `commit` is None, all that the state holds is committed:
-                # a snapshot may be taken.
                 for fetched in self._intake.take():
                     self._reader.feed(fetched)
                 began = _now()

@@ -32,6 +32,13 @@ def live(
         Commit | None,
         typer.Option(help="Default: exactly once on Apache Kafka, at least once on the embedded."),
     ] = None,
+    snapshots: Annotated[
+        str,
+        typer.Option(
+            envvar="DIPPER_SNAPSHOTS",
+            help="Where `dipper state keep` keeps snapshots: a folder, or s3://…; empty: none.",
+        ),
+    ] = "",
     metrics_port: Annotated[
         int, typer.Option(min=-1, max=65535, help="Port for /metrics; 0 any free one, -1 none.")
     ] = -1,
@@ -45,11 +52,17 @@ def live(
     import asyncio
 
     guarantee = commit.value if commit else None
-    asyncio.run(_live(broker, config, group, guarantee, metrics_port, metrics_host))
+    asyncio.run(_live(broker, config, group, guarantee, snapshots, metrics_port, metrics_host))
 
 
 async def _live(
-    broker: str, config: Path, group: str, guarantee: str | None, port: int, host: str
+    broker: str,
+    config: Path,
+    group: str,
+    guarantee: str | None,
+    snapshots: str,
+    port: int,
+    host: str,
 ) -> None:
     from contextlib import ExitStack
     from functools import cache
@@ -62,6 +75,7 @@ async def _live(
     from streams.control.keys import load_trusted, verifier
     from streams.live import Worker
     from streams.signals import stop_event
+    from streams.snapshot.store import open_store
     from streams.step import Step
 
     start_logs()
@@ -73,6 +87,7 @@ async def _live(
         lambda number, count: Step(deployment, number, count, verify),
         group=group,
         guarantee=guarantee,
+        snapshots=open_store(snapshots) if snapshots else None,
     )
     worker.meter.on_batch = log_batch
     manifest = cache(deployment.manifest_hash)

@@ -32,17 +32,23 @@ class State(NamedTuple):
     leases: Array  # LEASE[institutions * CAPS], row institution * CAPS + cap
 
 
-def _slots(rows: int) -> Array:
-    slots = np.zeros(2 * rows, schema.SLOT)
-    slots["row"] = -1
-    return slots
+def empty_rows(layout: np.dtype[np.void], rows: int, first: int, stop: int) -> Array:
+    """Return rows `first` to `stop` - 1 of an empty table of `rows`: slots without a row, free rows
+    chained in order, or zeros. A snapshot leaves out what is still so.
+    """
+    part = np.zeros(stop - first, layout)
+    fields = layout.names or ()
+    if "row" in fields:
+        part["row"] = -1
+    elif "next" in fields:
+        part["next"] = np.arange(first + 1, stop + 1)
+        if stop == rows:
+            part["next"][-1] = -1
+    return part
 
 
-def _chained(rows: int, layout: np.dtype[np.void]) -> Array:
-    table = np.zeros(rows, layout)
-    table["next"] = np.arange(1, rows + 1)
-    table["next"][-1] = -1
-    return table
+def _empty(rows: int, layout: np.dtype[np.void]) -> Array:
+    return empty_rows(layout, rows, 0, rows)
 
 
 def make_state(size: Limits, institutions: int, number: int, count: int, counters: int) -> State:
@@ -53,18 +59,18 @@ def make_state(size: Limits, institutions: int, number: int, count: int, counter
     return State(
         partition,
         np.zeros(counters, np.int64),
-        _chained(size.applicants, schema.APPLICANT),
-        _slots(size.applicants),
-        _chained(size.pages, schema.PAGE),
+        _empty(size.applicants, schema.APPLICANT),
+        _empty(2 * size.applicants, schema.SLOT),
+        _empty(size.pages, schema.PAGE),
         np.zeros((size.pages, PAGE_EVENTS), schema.ENTRY),
         np.zeros(size.ids, schema.ID),
-        _chained(size.lines, schema.LINE),
-        _slots(size.lines),
-        _chained(size.loans, schema.LOAN),
-        _slots(size.loans),
-        _chained(size.dues, schema.DUE),
-        _chained(size.offers, schema.OFFER),
-        _slots(size.offers),
+        _empty(size.lines, schema.LINE),
+        _empty(2 * size.lines, schema.SLOT),
+        _empty(size.loans, schema.LOAN),
+        _empty(2 * size.loans, schema.SLOT),
+        _empty(size.dues, schema.DUE),
+        _empty(size.offers, schema.OFFER),
+        _empty(2 * size.offers, schema.SLOT),
         np.zeros(size.timers, schema.TIMER),
         np.zeros(max(institutions, 1) * schema.CAPS, schema.LEASE),
     )

@@ -66,7 +66,7 @@ class _Believer:
         self.serving = Serving(
             log,
             Transactions(KafkaTransactions(broker.bootstrap, f"{_GROUP}-{number}"), log, _GROUP),
-            lambda: Partition(RunningStep(number, PARTITIONS)),
+            lambda _: Partition(RunningStep(number, PARTITIONS)),
             Worker(aside, lambda: 0, health, WorkerMeter(), self.fenced.set, self.failures.append),
             transactional=True,
         )

@@ -42,7 +42,7 @@ class Worker:
             self._aside, lambda: 0, Health(name), self.meter, self._on_fenced, self._fail
         )
         committer = Transactions(writer, log, GROUP)
-        self.serving = Serving(log, committer, make, shared, transactional=True)
+        self.serving = Serving(log, committer, lambda _: make(), shared, transactional=True)
 
     def crash(self) -> None:
         """Die: nothing is cleaned up, nobody is told."""

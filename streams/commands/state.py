@@ -1,0 +1,123 @@
+"""`dipper state`: snapshots kept, listed, checked, looked into."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Snapshots = Annotated[
+    str,
+    typer.Option(
+        envvar="DIPPER_SNAPSHOTS", help="Where they stand: a folder, or s3://… with s3fs installed."
+    ),
+]
+Config = Annotated[Path, typer.Option(help="Folder of the deployment.")]
+_EXIT_BAD = 1
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group."""
+    group = typer.Typer(
+        rich_markup_mode=None, help="Snapshots of partitions: keep, list, verify, show."
+    )
+    where = "--snapshots snapshots"
+    group.command(
+        epilog=f"Example: dipper state keep --broker 127.0.0.1:9092 --config mine {where}"
+    )(keep)
+    group.command("list", epilog=f"Example: dipper state list --config mine {where}")(list_)
+    group.command(epilog=f"Example: dipper state verify --config mine {where}")(verify)
+    group.command(epilog=f"Example: dipper state show p1 --config mine {where}")(show)
+    app.add_typer(group, name="state")
+
+
+def keep(
+    broker: Annotated[str, typer.Option(help="HOST:PORT of a running broker.")],
+    config: Config,
+    snapshots: Snapshots,
+    group: Annotated[str, typer.Option(help="Group of the workers to follow.")] = "dipper",
+    partition: Annotated[
+        list[int] | None, typer.Option(help="Only this one; may be given again. Default: all.")
+    ] = None,
+    every_events: Annotated[int, typer.Option(min=1, help="Write after so many events.")] = (
+        1_000_000
+    ),
+    every_seconds: Annotated[
+        float, typer.Option(min=0, help="Write after so many seconds with any event.")
+    ] = 60.0,
+) -> None:
+    """Follow the workers with the output off and write snapshots, until SIGTERM or Ctrl-C.
+
+    It needs the memory of the partitions that it follows, and the time of folding their events. Run
+    it beside the workers or on another machine; two of them do no harm.
+    """
+    import asyncio
+    import logging
+
+    from streams.keep import Every, keep_snapshots
+    from streams.signals import stop_event
+    from streams.snapshot.store import open_store
+
+    async def run() -> None:
+        every = Every(every_events, every_seconds)
+        await keep_snapshots(
+            broker, config, open_store(snapshots), group, partition, every, stop_event()
+        )
+
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    asyncio.run(run())
+
+
+def list_(config: Config, snapshots: Snapshots) -> None:
+    """List every snapshot: partition, offset, what made it. Footers are checked, arrays are not."""
+    _print(config, snapshots, deep=False)
+
+
+def verify(config: Config, snapshots: Snapshots) -> None:
+    """Read every snapshot in full and check each byte; exit with 1 where one is corrupt."""
+    _print(config, snapshots, deep=True)
+
+
+def show(
+    applicant: Annotated[str, typer.Argument(help="The token, as it stands in events.")],
+    config: Config,
+    snapshots: Snapshots,
+    partitions: Annotated[
+        int, typer.Option(min=0, help="Of the log; 0: as platform.toml says.")
+    ] = 0,
+) -> None:
+    """Print what the newest snapshot remembers of an applicant, as JSON."""
+    import orjson
+
+    from streams.config import load_deployment
+    from streams.errors import DipperError
+    from streams.show import newest_applicant
+    from streams.snapshot.store import open_store
+
+    deployment = load_deployment(config)
+    found = newest_applicant(
+        open_store(snapshots),
+        deployment,
+        applicant.encode(),
+        partitions or deployment.platform.partitions,
+    )
+    if found is None:
+        raise DipperError(f"the newest snapshot knows nothing of {applicant}")
+    typer.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
+
+
+def _print(config: Path, snapshots: str, *, deep: bool) -> None:
+    from streams.config import load_deployment
+    from streams.show import examine
+    from streams.snapshot.store import open_store
+
+    bad = 0
+    typer.echo(f"{'partition':>9} {'offset':>15}  {'manifest':12}  {'engine':12}  state")
+    partitions = load_deployment(config).platform.partitions
+    for found in examine(open_store(snapshots), partitions, deep=deep):
+        facts = found.facts
+        manifest, engine = (facts.manifest[:12], facts.engine[:12]) if facts else ("?", "?")
+        bad += bool(found.fault)
+        state = found.fault or ("whole" if deep else "footer whole")
+        typer.echo(f"{found.partition:>9} {found.offset:>15}  {manifest:12}  {engine:12}  {state}")
+    if bad:
+        raise typer.Exit(_EXIT_BAD)
