@@ -37,6 +37,7 @@ IDLE_MS = 730 * DAY_MS  # an applicant with nothing open retires after two years
 AMOUNT_CENTS_MAX = (
     10**14
 )  # a million million of currency: the sum of a full history still fits int64
+LOAN_PAID_CENTS_MAX = 2 * AMOUNT_CENTS_MAX  # all that may reach one loan: its sums fit int64
 PPM = 1_000_000
 BPS = 10_000
 

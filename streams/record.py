@@ -123,5 +123,7 @@ def record(
         decision[0]["outcome"] = _APPROVED
         decision[0]["chosen"] = chosen
         decision[0]["nearest"] = chosen
-        decision[0]["expires_at"] = events[i]["at"] + verdicts[chosen]["offer_ms"]
+        # From when it is made: a request that comes days late must not get an offer that has ended.
+        made_at = max(events[i]["at"], state.partition[0]["time"])
+        decision[0]["expires_at"] = made_at + verdicts[chosen]["offer_ms"]
         _write_offer(state, decision, verdicts, chosen, events, i, applicant, line, is_line)

@@ -113,7 +113,7 @@ def apply_answer(
     one.
 
     An accepted line opens at once; an accepted loan waits for its money, for as long again as the
-    offer stood, counted from the accept.
+    offer stood, counted from the accept, or from partition time where the accept comes late.
     """
     step = _ON_ACCEPT if events[i]["type"] == _ACCEPT else _ON_CANCEL
     refusal, offer = find_offer(state, events, i, applicant, ANY_INSTITUTION, step)
@@ -130,7 +130,8 @@ def apply_answer(
         _open_line(state, names, out, events, i, offer)
     else:
         offers[offer]["state"] = _ACCEPTED
-        offers[offer]["expires_at"] = events[i]["at"] + offers[offer]["offer_ms"]
+        accepted_at = max(events[i]["at"], state.partition[0]["time"])
+        offers[offer]["expires_at"] = accepted_at + offers[offer]["offer_ms"]
         push_timer(
             state.partition, state.timers, offers[offer]["expires_at"], offers[offer]["lo"], offer
         )

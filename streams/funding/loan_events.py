@@ -17,7 +17,7 @@ from streams.funding.moves import (
     give_up_reservation,
     leave_reservation,
 )
-from streams.limits import LATE_MS_MAX
+from streams.limits import LATE_MS_MAX, LOAN_PAID_CENTS_MAX
 from streams.schema import CAPS, FundingMove, LoanStep, OfferEvent, OfferState, Refusal
 from streams.state.ids import ids_have_room, remember_id
 from streams.state.index import find_pair
@@ -99,6 +99,9 @@ def _check_step(state: State, events: Array, i: int, applicant: int) -> tuple[in
     owed = loans[loan]["outstanding_cents"]
     if step in (_PAYMENT, _REFUND) and ours and principal > owed:
         return _BAD_AMOUNT, -1
+    if step in (_PAYMENT, _REFUND):
+        if _amount(events, i) > LOAN_PAID_CENTS_MAX - loans[loan]["paid_cents"]:
+            return _BAD_AMOUNT, -1
     if step == _REVERSAL:
         if _amount(events, i) > loans[loan]["paid_cents"]:
             return _BAD_AMOUNT, -1

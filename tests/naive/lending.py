@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from streams.funding.life import LOAN_LIFE, OFFER_LIFE
-from streams.limits import LATE_MS_MAX
+from streams.limits import LATE_MS_MAX, LOAN_PAID_CENTS_MAX
 from streams.schema import (
     Cap,
     EventType,
@@ -102,7 +102,7 @@ class Lending:
             self.end(offer, OfferState.OPENED)
         else:
             offer.state = OfferState.ACCEPTED
-            self.books.wait(offer, at + offer.offer_ms)
+            self.books.wait(offer, max(at, self.books.time or 0) + offer.offer_ms)
         self.books.ids[event["key_hi"], event["key_lo"]] = at + LATE_MS_MAX
         return Refusal.NONE
 
@@ -180,6 +180,8 @@ class Lending:
         if step is LoanStep.CLOSED and ours and loan.outstanding > 0:
             return Refusal.WRONG_STATE
         if pays and ours and principal > loan.outstanding:
+            return Refusal.BAD_AMOUNT
+        if pays and loan.paid + amount > LOAN_PAID_CENTS_MAX:
             return Refusal.BAD_AMOUNT
         if step is LoanStep.REVERSAL and amount > loan.paid:
             return Refusal.BAD_AMOUNT

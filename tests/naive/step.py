@@ -357,7 +357,7 @@ class NaiveStep:
             is_line=line is None and self.products[event["product"]].is_line,
             amount=verdict["amount_cents"],
             offer_ms=verdict["offer_ms"],
-            expires_at=event["at"] + verdict["offer_ms"],
+            expires_at=max(event["at"], self.books.time or 0) + verdict["offer_ms"],
         )
         self.books.offers[id] = offer
         self.books.wait(offer, offer.expires_at)

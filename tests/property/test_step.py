@@ -109,7 +109,7 @@ def test_generated_logs_reach_everything(step_deployment: Deployment) -> None:
     that a policy or a lease can give, overdrawn leases, and loans in every state.
     """
     counts: Counter[str] = Counter()
-    for seed in range(12):
+    for seed in range(16):
         maker = LogMaker(step_deployment, seed).make(400)
         counts.update(
             name for family, name in maker.step.counters if family in {"refused", "decided"}

@@ -64,6 +64,7 @@ GIVEN: dict[str, Callable[[Desk], object]] = {
     "16 more logins": _logins,
     "a request": lambda desk: desk.apply(id="same", amount_cents=1),
     "an offer": _offer,
+    "a late offer": lambda desk: desk.apply(id="same", at="-6d"),
     "accepted": _accepted,
     "drawn": _drawn,
     "repaid": _repaid,
