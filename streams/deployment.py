@@ -1,6 +1,7 @@
 """A deployment as the step sees it: tables, names, limits, and the hash of all that decides.
 
-`streams/config.py` reads one from a config folder; nothing here reads a file.
+`streams/config.py` reads one from a config folder; nothing here reads a file but the code, whose
+hash is the version of the engine.
 """
 
 import hashlib
@@ -23,9 +24,12 @@ from streams import schema
 from streams.codec.encode import Names, make_names
 from streams.codec.symbols import Fields, Symbols
 from streams.counters import Dimensions
+from streams.kernel_cache import code_hash
 from streams.limits import Limits
 from streams.schema import Cap
 
+ENGINE_DIGITS = 20  # of the hash of all code that the step reaches
+_STEP = Path(__file__).with_name("step.py")
 POLICY_DIGITS = 16  # of a policy's hash in a candidate: 64 bits name it within a manifest
 
 
@@ -82,7 +86,7 @@ class Deployment:
     def manifest(self, partitions: int) -> dict[str, Any]:
         """Return what a decision's `manifest` hash stands for."""
         return {
-            "engine": version("dipper"),
+            "engine": f"{version('dipper')}-{code_hash(_STEP)[:ENGINE_DIGITS]}",
             "schema": schema_hash(),
             "partitions": partitions,
             "limits": self.limits._asdict(),
@@ -92,6 +96,23 @@ class Deployment:
             "policies": {info.id: info.sha256 for info in self.policies.infos},
             "control_key": self.public_key_sha256,
         }
+
+    def names_hash(self) -> str:
+        """Return the hex sha256 of every name that stands in state as its place in a list.
+
+        State that was made under other names, or in another order, means something else.
+        """
+        names = [
+            self.institution_ids,
+            [product.id for product in self.platform.products],
+            [channel.id for channel in self.platform.channels],
+            [info.id for info in self.policies.infos],
+            [(each.name, each.type, *each.values) for each in self.catalog.attributes],
+            [(each.source, each.name) for each in self.catalog.signals],
+            list(self.catalog.kinds),
+            self.platform.decision_key.hex(),
+        ]
+        return hashlib.sha256(json.dumps(names).encode()).hexdigest()
 
     def manifest_hash(self, partitions: int) -> str:
         """Return the hex sha256 of the manifest as canonical JSON."""

@@ -8,7 +8,7 @@ No worker stops for it, not for a millisecond.
 2. Fold up to the offset that the workers' group has committed, and never further: a snapshot that
    stands behind the committed offset would be of no use to a worker that recovers.
 3. When enough has come since the last one, write the image: whole under its name, or not at all.
-4. Remove what is superfluous, wait a moment, go on at 2.
+4. Remove what is superfluous, wait a moment, go on at 2. Told to stop, it writes once more.
 
 If it dies in any of them the newest snapshot grows older, and the next follower starts at 1; two
 followers of one partition write the same thing twice.
@@ -90,6 +90,8 @@ class Follower:
                     await self._aside(partial(self._publish, partition))
                     last_s = clock()
                 await asyncio.sleep(_TURN_S)
+            if partition.position > self.published:
+                await self._aside(partial(self._publish, partition))
         finally:
             await intake.close()
 

@@ -18,7 +18,7 @@ _EXIT_BAD = 1
 def register(app: typer.Typer) -> None:
     """Add the group."""
     group = typer.Typer(
-        rich_markup_mode=None, help="Snapshots of partitions: keep, list, verify, show."
+        rich_markup_mode=None, help="Snapshots of partitions: keep, list, verify, show; adopt them."
     )
     where = "--snapshots snapshots"
     group.command(
@@ -26,6 +26,9 @@ def register(app: typer.Typer) -> None:
     )(keep)
     group.command("list", epilog=f"Example: dipper state list --config mine {where}")(list_)
     group.command(epilog=f"Example: dipper state verify --config mine {where}")(verify)
+    group.command(
+        epilog=f"Example: dipper state adopt --broker 127.0.0.1:9092 --config changed {where}"
+    )(adopt)
     group.command(epilog=f"Example: dipper state show p1 --config mine {where}")(show)
     app.add_typer(group, name="state")
 
@@ -75,6 +78,30 @@ def list_(config: Config, snapshots: Snapshots) -> None:
 def verify(config: Config, snapshots: Snapshots) -> None:
     """Read every snapshot in full and check each byte; exit with 1 where one is corrupt."""
     _print(config, snapshots, deep=True)
+
+
+def adopt(
+    broker: Annotated[str, typer.Option(help="HOST:PORT of a running broker.")],
+    config: Annotated[Path, typer.Option(help="Folder of the deployment that shall go on.")],
+    snapshots: Snapshots,
+    group: Annotated[str, typer.Option(help="Group of the workers.")] = "dipper",
+) -> None:
+    """Let a changed deployment or a new version go on where the old one stopped.
+
+    Stop the workers, then `dipper state keep`, which writes a last snapshot. What stands before the
+    committed offset was decided by the old one, all behind it will be by the new one; a worker of
+    the old one is refused from here on. Institutions, products, policies and limits must be the
+    same in name and number.
+    """
+    import asyncio
+
+    from streams.adopt import adopt as run
+    from streams.snapshot.store import open_store
+
+    for done in asyncio.run(run(broker, config, open_store(snapshots), group)):
+        typer.echo(
+            f"partition {done.partition}: {done.manifest[:12]} decides from offset {done.offset} on"
+        )
 
 
 def show(

@@ -45,6 +45,7 @@ class Facts(NamedTuple):
     layout: str  # of every array: names, record layouts, rows
     engine: str  # of the code that folded
     manifest: str  # of all that decides
+    names: str  # of what stands in state as a place in a list: institutions, products ...
 
 
 def layout_hash(state: State) -> str:

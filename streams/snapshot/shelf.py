@@ -31,6 +31,7 @@ class Maker(NamedTuple):
     layout: str
     engine: str
     manifest: str
+    names: str
     partition: int
     partitions: int
 
@@ -39,8 +40,9 @@ def maker_of(step: Any, state: State) -> Maker:
     """Return who folds into this state: the code that the step reaches, and its deployment."""
     number, count = int(state.partition["number"][0]), int(state.partition["count"][0])
     engine = code_hash(Path(steps.__file__))
-    manifest = step.deployment.manifest_hash(count)
-    return Maker(layout_hash(state), engine, manifest, number, count)
+    deployment = step.deployment
+    manifest, names = deployment.manifest_hash(count), deployment.names_hash()
+    return Maker(layout_hash(state), engine, manifest, names, number, count)
 
 
 class Shelf:
@@ -67,7 +69,7 @@ class Shelf:
         False where the store fails (a full disk): said loudly, counted, and nothing is lost but
         time at the next recovery.
         """
-        facts = Facts(maker.partition, maker.partitions, offset, *maker[:3])
+        facts = Facts(maker.partition, maker.partitions, offset, *maker[:4])
         try:
             self._store.write(self._name(offset), write_image(state, facts))
             for old in _superfluous(self.offsets()):
@@ -114,7 +116,7 @@ class Shelf:
         by others: state that other rules made is not guessed to be ours.
         """
         for image in self.images(at_most):
-            _refuse_others(image.facts, maker)
+            refuse_others(image.facts, maker)
             state = make()
             try:
                 image.load(state)
@@ -133,21 +135,28 @@ _WHAT = {
     "engine": "by another version of the engine",
     "manifest": "under another deployment",
 }
+_MEANING = {
+    "layout": _WHAT["layout"],
+    "names": "with other institutions, products, channels, policies, attributes or signals",
+}
 
 
-def _refuse_others(facts: Facts, maker: Maker) -> None:
+def refuse_others(facts: Facts, maker: Maker, *, meaning_only: bool = False) -> None:
+    """Raise `SnapshotError` where a snapshot was made by others; with `meaning_only`, only where
+    its rows mean something else here.
+    """
     where = f"partition {maker.partition}: the snapshot at offset {facts.offset} was made"
     if (facts.partition, facts.partitions) != (maker.partition, maker.partitions):
         raise SnapshotError(
             f"{where} for partition {facts.partition} of {facts.partitions}, and this is "
             f"{maker.partition} of {maker.partitions}; resize by replay into new topics"
         )
-    for field, how in _WHAT.items():
+    for field, how in (_MEANING if meaning_only else _WHAT).items():
         theirs, ours = getattr(facts, field), getattr(maker, field)
         if theirs != ours:
             raise SnapshotError(
                 f"{where} {how} ({field} {theirs[:12]}, here {ours[:12]}); run what made it, or "
-                "give this one a store of its own and the whole log"
+                "hand over with dipper state adopt"
             )
 
 

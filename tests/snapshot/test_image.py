@@ -40,7 +40,7 @@ def filled(seed: int, share: float = 1.0) -> State:
     return state
 
 
-MAKER = Maker(layout_hash(empty()), "engine", "manifest", 1, 2)
+MAKER = Maker(layout_hash(empty()), "engine", "manifest", "names", 1, 2)
 
 
 def image_of(data: bytes) -> Image:
@@ -54,7 +54,7 @@ def image_of(data: bytes) -> Image:
 
 def bytes_of(state: State) -> bytes:
     """Return the image of a state at offset 7."""
-    return b"".join(write_image(state, Facts(1, 2, 7, *MAKER[:3])))
+    return b"".join(write_image(state, Facts(1, 2, 7, *MAKER[:4])))
 
 
 @given(st.integers(0, 2**32), st.floats(0, 1))
@@ -65,7 +65,7 @@ def test_an_image_holds_every_bit(seed: int, share: float) -> None:
     image = image_of(bytes_of(state))
     image.check()
     image.load(loaded)
-    assert image.facts == Facts(1, 2, 7, *MAKER[:3])
+    assert image.facts == Facts(1, 2, 7, *MAKER[:4])
     assert same_state(state, loaded) == []
     assert loaded.counters[WAVES] == 0
     assert not loaded.applicants["wave"].any()

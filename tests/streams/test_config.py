@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from models.policy.errors import PolicyError
+from streams import deployment as deployments
 from streams.config import load_deployment
 from streams.deployment import Deployment
 from streams.evidence import read_evidence
@@ -64,3 +65,14 @@ def test_an_unknown_column_is_refused(tmp_path: Path) -> None:
         PolicyError, match=r"platform\.toml:\d+.*unknown column age_yaers.*age_years"
     ):
         load_deployment(folder)
+
+
+def test_the_manifest_names_the_code(
+    step_deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Code that differs in one line is another engine, and so another manifest."""
+    before = step_deployment.manifest_hash(4)
+    assert step_deployment.manifest_hash(4) == before
+    monkeypatch.setattr(deployments, "code_hash", lambda path: "0" * 64 if path.exists() else "")
+    assert step_deployment.manifest(4)["engine"].endswith("0" * deployments.ENGINE_DIGITS)
+    assert step_deployment.manifest_hash(4) != before

@@ -45,6 +45,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ),
     (
         "streams.recover",
+        "streams.adopt",
         "streams.keep",
         "streams.show",
         "streams.serving",

@@ -1,0 +1,186 @@
+"""Snapshots, archive and audit on Apache Kafka, as one life: kept, trimmed, decided again."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from aiokafka import TopicPartition
+
+from streams.adopt import Adopted, adopt
+from streams.archive.audit import audit
+from streams.archive.copy import archive
+from streams.archive.vault import Vault
+from streams.broker.client import make_consumer
+from streams.broker.lines import LineFile
+from streams.broker.publish import Publisher, publish
+from streams.broker.topics import ensure_topics
+from streams.config import load_deployment
+from streams.control.keys import load_private_key, load_trusted, verifier
+from streams.control.process import ControlProcess
+from streams.deployment import Deployment
+from streams.errors import DipperError, SnapshotError
+from streams.keep import Every, keep_snapshots
+from streams.live import GROUP, Worker
+from streams.replay import replay
+from streams.snapshot.shelf import Shelf
+from streams.snapshot.store import Folder
+from streams.step import Step
+from streams.topology import DECISIONS, EVENTS, OUT_DECISION
+from tests.conftest import Broker
+from tests.deployment import make_deployment
+from tests.kafka.logs import read_topic, until
+from tests.streams.lives import LIMITS, write_lives
+
+PARTITIONS = 2
+NUMBERS = range(PARTITIONS)
+
+
+class _Life:
+    """A deployment on a broker, with control's clock from the file that is published."""
+
+    def __init__(self, broker: Broker, deployment: Deployment, folder: Path) -> None:
+        self.bootstrap = broker.bootstrap
+        self.deployment = deployment
+        self.snapshots = Folder(folder / "snapshots")
+        self.store = Folder(folder / "archive")
+        self.verify = verifier(load_trusted(deployment.folder))
+
+    async def publish(self, path: Path) -> None:
+        """Publish a file of events, loan events signed as control does."""
+        sign = load_private_key(self.deployment.folder).sign
+        async with Publisher(self.bootstrap) as publisher:
+            await publish(
+                publisher,
+                LineFile(path),
+                raw=True,
+                sign=sign,
+                institutions=self.deployment.institution_ids,
+            )
+
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator[Worker]:
+        """Run a worker that recovers from snapshots."""
+        worker = Worker(
+            self.bootstrap,
+            lambda number, count: Step(self.deployment, number, count, self.verify),
+            snapshots=self.snapshots,
+        )
+        stop = asyncio.Event()
+        running = asyncio.create_task(worker.run(stop))
+        try:
+            yield worker
+        finally:
+            stop.set()
+            await running
+
+    async def caught_up(self, worker: Worker) -> None:
+        """Wait until the worker has committed all that stands."""
+        ends = [end for _, end in await self.bounds()]
+
+        async def holds() -> bool:
+            at = {s.partition: s.committed for s in worker.status if s.ready}
+            return [at.get(number) for number in NUMBERS] == ends
+
+        await until(holds, 240)
+
+    async def bounds(self) -> list[tuple[int, int]]:
+        """Return where each partition of events begins and ends."""
+        consumer = make_consumer(self.bootstrap)
+        await consumer.start()
+        places = [TopicPartition(EVENTS.name, number) for number in NUMBERS]
+        begins = await consumer.beginning_offsets(places)
+        ends = await consumer.end_offsets(places)
+        await consumer.stop()
+        return [(begins[place], ends[place]) for place in places]
+
+    async def kept(self, at_least: int) -> None:
+        """Follow the worker until each partition has so many snapshots, one at its end."""
+        stop = asyncio.Event()
+        following = asyncio.create_task(
+            keep_snapshots(
+                self.bootstrap, self.deployment.folder, self.snapshots, GROUP, None,
+                Every(1, 0.1), stop,
+            )
+        )  # fmt: skip
+        ends = [end for _, end in await self.bounds()]
+
+        async def holds() -> bool:
+            shelves = [Shelf(self.snapshots, number).offsets() for number in NUMBERS]
+            return all(
+                len(shelf) >= at_least and shelf[-1] == end
+                for shelf, end in zip(shelves, ends, strict=True)
+            )
+
+        await until(holds, 120)
+        stop.set()
+        await following
+
+
+@pytest.fixture(scope="module")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
+    """The example policies with small scorecards and small tables."""
+    return load_deployment(make_deployment(tmp_path_factory.mktemp("config") / "d", LIMITS))
+
+
+@pytest.mark.timeout(900)
+async def test_a_trimmed_log_goes_on_and_is_decided_again(
+    fresh_kafka_broker: Broker, deployment: Deployment, tmp_path: Path
+) -> None:
+    """With snapshots kept, the log archived and trimmed to them, the next worker writes what one
+    would have written that never stopped, and the archive leads to every decision again.
+    """
+    events = tmp_path / "events.jsonl"
+    write_lives(events, deployment)
+    lines = events.read_bytes().splitlines(keepends=True)
+    cuts = (0, len(lines) // 3, 2 * len(lines) // 3, len(lines))
+    parts = [tmp_path / f"part-{k}.jsonl" for k in range(3)]
+    for part, first, stop in zip(parts, cuts, cuts[1:], strict=False):
+        part.write_bytes(b"".join(lines[first:stop]))
+    life, vault = _Life(fresh_kafka_broker, deployment, tmp_path), Vault(tmp_path / "vault.db")
+    await ensure_topics(life.bootstrap, PARTITIONS)
+    key = load_private_key(deployment.folder)
+    stop_control = asyncio.Event()
+    async with ControlProcess(life.bootstrap, PARTITIONS, key, deployment.caps) as control:
+        ticking = asyncio.create_task(control.run_file_clock(stop_control))
+        async with life.working() as worker:
+            for snapshots, part in enumerate(parts[:2], 1):
+                await life.publish(part)
+                await life.caught_up(worker)
+                await life.kept(snapshots)
+        done = await archive(life.bootstrap, life.store, vault, life.snapshots, trim=True)
+        assert sum(copied.records for copied in done) > 0
+        assert all(begin > 0 for begin, _ in await life.bounds())
+        async with life.working() as worker:
+            await life.publish(parts[2])
+            await life.caught_up(worker)
+        stop_control.set()
+        await ticking
+    await archive(life.bootstrap, life.store, vault, life.snapshots)
+    again = await archive(life.bootstrap, life.store, vault, life.snapshots)
+    assert not any(copied.records for copied in again)
+    found = await read_topic(life.bootstrap, DECISIONS.name, PARTITIONS)
+    expected = replay(events, deployment, partitions=PARTITIONS)
+    assert [value for part in found for value in part] == expected.read(OUT_DECISION).splitlines()
+    late = min(end for _, end in await life.bounds()) - 20
+    kept: Folder | None
+    for begin, kept in ((0, None), (late, life.snapshots)):
+        reports = list(
+            audit(deployment.folder, life.store, vault, kept, PARTITIONS, None, begin, 0)
+        )
+        assert all(report.good for report in reports)
+        assert all(report.identical for report in reports) or begin
+        assert all(bool(report.began) == bool(kept) for report in reports)
+    with pytest.raises(SnapshotError, match="let dipper state keep of the old deployment reach it"):
+        await adopt(life.bootstrap, deployment.folder, life.snapshots, GROUP)
+    await life.kept(3)
+    manifest = deployment.manifest_hash(PARTITIONS)
+    handed = await adopt(life.bootstrap, deployment.folder, life.snapshots, GROUP)
+    ends = [end for _, end in await life.bounds()]
+    assert handed == [Adopted(number, ends[number], manifest) for number in NUMBERS]
+    vault.close()
+    other = Vault(tmp_path / "other.db")
+    with pytest.raises(DipperError, match="was deleted before it was archived"):
+        await archive(life.bootstrap, Folder(tmp_path / "other"), other, None)
+    other.close()
