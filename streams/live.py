@@ -235,16 +235,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         )
 
     def _compile(self) -> None:
-        """Run the whole way once on nothing of use."""
-        builder = BatchBuilder(1_000, 0)
-        builder.append(timestamp=0, key=None, value=b"{}")
-        partition = Partition(self._make_step(0, self._count))
-        reader = Reader(Place(EVENTS.name, 0))
-        reader.feed(Fetched(0, bytes(builder._build()), (), 1))  # noqa: SLF001 its own bytes
-        assert reader.fill(partition.step.batch)
-        packer = Packer(0, transactional=False)
-        for _ in packer.pack(partition.decide(reader.position), partition.step.batch, 0):
-            continue
+        warm_up(self._make_step(0, self._count))
 
     async def _aside(self, work: Callable[[], Any]) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
@@ -277,6 +268,19 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+def warm_up(step: AnyStep) -> None:
+    """Run the whole way once on nothing of use, so that all of it is compiled."""
+    builder = BatchBuilder(1_000, 0)
+    builder.append(timestamp=0, key=None, value=b"{}")
+    partition = Partition(step)
+    reader = Reader(Place(EVENTS.name, 0))
+    reader.feed(Fetched(0, bytes(builder._build()), (), 1))  # noqa: SLF001 its own bytes
+    assert reader.fill(partition.step.batch)
+    packer = Packer(0, transactional=False)
+    for _ in packer.pack(partition.decide(reader.position), partition.step.batch, 0):
+        continue
 
 
 def _guarantee(asked: str | None, kind: Kind) -> str:

@@ -67,5 +67,7 @@ class Line:
         self._told = True
 
     def _write(self, text: str) -> None:
+        if self._stream.closed:
+            return  # whoever was waiting has gone
         self._stream.write(text)
         self._stream.flush()

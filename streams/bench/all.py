@@ -11,6 +11,9 @@ from streams.errors import DipperError
 # Part: its arguments. At these sizes all end in about ten minutes on two cores.
 PARTS = {
     "step": ("step", "--grow", "platform"),
+    "start": ("start",),
+    "memory": ("memory",),
+    "replay": ("replay",),
     "peers": ("peers",),
     "latency": ("latency",),
     "scale": ("scale",),

@@ -68,7 +68,7 @@ def of(name: str, figure: str, **where: Any) -> Callable[[Runs], float | None]:
 
 def _zero(runs: Runs) -> float | None:
     rows = runs["step"].figures if "step" in runs else ()
-    return next((float(row["allocations_per_event"]) for row in rows), None)
+    return next((row["allocations_per_event"] for row in rows), None)
 
 
 _ALO, _EOS = "at least once", "exactly once"

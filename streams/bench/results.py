@@ -69,6 +69,7 @@ def save_step(report: Any, platform: Sequence[Mapping[str, Any]], seconds: float
             | {
                 "lightgbm_batch_microseconds_per_row": report.lightgbm_batch_microseconds_per_row,
                 "state_bytes_per_applicant": report.state_bytes_per_applicant,
+                "allocations_per_event": report.allocations_per_event,
             }
         )
     for grown in platform:

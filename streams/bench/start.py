@@ -1,0 +1,52 @@
+"""How long a worker takes from its start until it could join its group: cold, and warm.
+
+Cold means an empty cache of kernels: everything is compiled. What a worker does before it joins is
+done in a process of its own, by the worker's own code.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from streams.errors import DipperError
+
+_WARM_ROUNDS = 3
+
+
+class Started(NamedTuple):
+    """Seconds by the wall clock, interpreter and imports included; warm is the best of three."""
+
+    cold_seconds: float
+    warm_seconds: float
+
+
+def bench_start(config: Path, on_stage: Callable[[str], None] = lambda _: None) -> Started:
+    """Start a worker of the deployment `config` up to the group, first with an empty cache.
+
+    Raises `DipperError` where the process fails.
+    """
+    with tempfile.TemporaryDirectory(prefix="dipper-bench-") as cache:
+        on_stage("cold: every kernel is compiled, about a minute")
+        cold = _seconds(config, cache)
+        on_stage("warm")
+        warm = min(_seconds(config, cache) for _ in range(_WARM_ROUNDS))
+    return Started(round(cold, 2), round(warm, 2))
+
+
+def _seconds(config: Path, cache: str) -> float:
+    begin = time.monotonic()
+    done = subprocess.run(  # noqa: S603 our own command
+        [sys.executable, "-m", "streams.bench.starting", str(config)],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"NUMBA_CACHE_DIR": cache},
+    )
+    if done.returncode:
+        raise DipperError(f"a worker did not start: {done.stderr.strip().splitlines()[-1:]}")
+    return time.monotonic() - begin
