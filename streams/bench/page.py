@@ -16,7 +16,7 @@ _PREFACE = (
     "up to half between runs on a shared one."
 )
 _LAYOUT = (
-    "Throughput is taken from the broker's own times on the results, from a fifth of the way on: "
+    "Throughput is taken from the broker's own times on the results, from half of the way on: "
     "start and warm-up do not count. Kafka, the load and the system share all cores. Each system's "
     "results are compared, record by record and without regard to order, with what is expected; a "
     "run in which one differs fails."

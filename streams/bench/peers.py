@@ -4,7 +4,7 @@
    ones for faster systems.
 2. Each system reads the log from its start with a group of its own, until its offsets are
    committed.
-3. Its rate is taken from the broker's own times on its results, from a fifth of the way on: neither
+3. Its rate is taken from the broker's own times on its results, from half of the way on: neither
    start nor warm-up count.
 4. Its results are compared, as a hash in which order does not count, with what is expected.
 """
@@ -32,7 +32,7 @@ from streams.errors import DipperError
 from streams.topology import DECISIONS, EVENTS
 
 PARTITIONS = 2
-WARM_SHARE = 0.2  # of the log, before the clock starts
+WARM_SHARE = 0.5  # of the log, before the clock starts: compilers of the JVM take their time
 _START_S_MAX = 60.0
 _POLL_S = 0.25
 _VISIBLE_S_MAX = 10.0
@@ -47,8 +47,8 @@ class Scale(NamedTuple):
     events_min: int
 
 
-SMALL = Scale(3.0, 50, 31, 3_700)
-USUAL = Scale(10.0, 200, 31, 5_000)
+SMALL = Scale(2.0, 50, 31, 1_850)
+USUAL = Scale(8.0, 200, 31, 5_000)
 
 
 class Measured(NamedTuple):
@@ -80,50 +80,51 @@ def bench_peers(
     systems: Sequence[System] = SYSTEMS,
     scale: Scale = USUAL,
     on_stage: Callable[[str], None] = lambda _: None,
+    jobs: Sequence[str] = (THIN, FULL),
 ) -> list[Measured]:
     """Measure; raise `DipperError` where a system's results are not the expected ones."""
     with tempfile.TemporaryDirectory(prefix="dipper-bench-") as name:
         folder = Path(name)
         on_stage("train the model")
         deployment = prepare(folder / "config", trees=scale.trees, leaves=scale.leaves)
-        return asyncio.run(_measure_all(systems, scale, deployment, folder, on_stage))
+        found = []
+        for job in jobs:
+            taking = [system for system in systems if job in system.rates]
+            found += asyncio.run(_measure_job(job, taking, scale, deployment, folder, on_stage))
+        _agree(found)
+        return found
 
 
-async def _measure_all(
+async def _measure_job(
+    job: str,
     systems: Sequence[System],
     scale: Scale,
     deployment: Deployment,
     folder: Path,
     on_stage: Callable[[str], None],
 ) -> list[Measured]:
-    found: list[Measured] = []
-    for job in (THIN, FULL):
-        taking = [system for system in systems if job in system.rates]
-        lengths = {
-            system.id: max(scale.events_min, int(scale.seconds * system.rates[job]))
-            for system in taking
-        }
-        async with KafkaBroker() as broker:
-            await make_topics(
-                broker.bootstrap,
-                {EVENTS.name, DECISIONS.name, *(system.sink() for system in taking)},
-                PARTITIONS,
+    lengths = {
+        system.id: max(scale.events_min, int(scale.seconds * system.rates[job]))
+        for system in systems
+    }
+    async with KafkaBroker() as broker:
+        sinks = {EVENTS.name, DECISIONS.name, *(system.sink() for system in systems)}
+        await make_topics(broker.bootstrap, sinks, PARTITIONS)
+        await ensure_topics(broker.bootstrap, PARTITIONS)
+        log, which = _make_log(job, deployment, lengths)
+        on_stage(f"{job}: make the log")
+        async with Feeder(broker.bootstrap, EVENTS.name) as feeder:
+            for partition, records in log.parts():
+                await feeder.publish(partition, records)
+        found = []
+        for system in systems:
+            on_stage(f"{job}: {system.name}, {system.guarantee}")
+            group = f"{system.id}-{job}"
+            asked = Job(
+                job, broker.bootstrap, group, PARTITIONS, deployment.folder, folder, broker.pid
             )
-            await ensure_topics(broker.bootstrap, PARTITIONS)
-            log, which = _make_log(job, deployment, lengths)
-            on_stage(f"{job}: make the log")
-            async with Feeder(broker.bootstrap, EVENTS.name) as feeder:
-                for partition, records in log.parts():
-                    await feeder.publish(partition, records)
-            for system in taking:
-                on_stage(f"{job}: {system.name}, {system.guarantee}")
-                group = f"{system.id}-{job}"
-                asked = Job(
-                    job, broker.bootstrap, group, PARTITIONS, deployment.folder, folder, broker.pid
-                )
-                shares = log.shares[0], log.shares[which[system.id]]
-                found.append(await measure(system, asked, *shares))
-    _agree(found)
+            shares = log.shares[0], log.shares[which[system.id]]
+            found.append(await measure(system, asked, *shares))
     return found
 
 
@@ -144,7 +145,7 @@ async def measure(
 ) -> Measured:
     """Run a system over `share` of the log, hold its results to what is expected, return its rate.
 
-    The clock starts where `warm_up` ends, by default a fifth of the way. `common` is the share
+    The clock starts where `warm_up` ends, by default half of the way. `common` is the share
     whose results are hashed, to compare systems by.
     """
     about = (system.name, system.guarantee, job.name, system.processes)

@@ -17,7 +17,7 @@ from streams.schema import EVIDENCE_HEAD
 from streams.step import Step
 from streams.topology import OUT_EVIDENCE
 
-TRAINING_COHORTS = range(1_000, 1_002)  # people of their own: none of them is in a measured log
+TRAINING_COHORTS = (1_000,)  # people of their own: none of them is in a measured log
 
 
 def prepare(folder: Path, *, trees: int = 200, leaves: int = 31) -> Deployment:

@@ -94,7 +94,8 @@ def _flink(settings: str) -> Callable[[System, Job, int], list[str]]:
 
 def dipper(guarantee: str, processes: int = 1) -> System:
     """Return dipper's own row."""
-    return System("dipper", guarantee, {THIN: 300_000, FULL: 150_000}, processes, _dipper)
+    rates = {THIN: 300_000, FULL: 150_000}
+    return System("dipper", guarantee, rates, processes, _dipper, small=guarantee == EOS)
 
 
 def _python(name: str, job: str, module: str, rates: dict[str, int], guarantee: str) -> System:

@@ -7,9 +7,9 @@ import pytest
 from streams.bench.digest import Digest
 from streams.bench.feed import Written
 from streams.bench.logs import FullLog, Share, ThinLog
-from streams.bench.peers import Measured, _rate, comparison, ratio
+from streams.bench.peers import Measured, Scale, _rate, bench_peers, comparison, ratio
 from streams.bench.prepare import make_step, prepare, run, signing_key
-from streams.bench.systems import THIN, chosen
+from streams.bench.systems import SYSTEMS, THIN, chosen
 from streams.bench.thin import ThinStep
 from streams.bench.traffic import Record
 from streams.bench.workload import Cohort, cohorts_for, is_request, opening
@@ -21,8 +21,10 @@ from streams.topology import OUT_DECISION
 from tests.bench.peers.aiokafka_job import thin_job
 from tests.bench.peers.batches import FullBatch
 from tests.bench.peers.lender import Lender, new_person
+from tests.conftest import Broker
 
 PARTITIONS = 2
+_TINY = {("dipper", "exactly once"), ("aiokafka", "at least once")}
 
 
 @pytest.fixture(scope="module")
@@ -144,8 +146,8 @@ def test_a_digest_sees_what_differs_but_not_the_order(spoil: str) -> None:
     assert Digest(values).hex != Digest(other).hex
 
 
-def test_a_rate_counts_from_a_fifth_of_the_way() -> None:
-    """Start and warm-up do not count: 1,000 results, the first 200 in an hour, the rest in 4 s."""
+def test_a_rate_counts_from_where_it_is_warm() -> None:
+    """Start and warm-up do not count: 1,000 results, 200 in an hour, the rest in 4 s."""
     times = [3_600_000] * 200 + list(np.linspace(3_600_005, 3_604_000, 800).astype(int))
     share = Share([1_000], [1_000], "")
     events, seconds = _rate(THIN, [Written([b""] * 1_000, times)], share, [200.0])
@@ -168,3 +170,12 @@ def test_an_unknown_system_is_refused_in_a_sentence() -> None:
     """The sentence says which name is not known."""
     with pytest.raises(DipperError, match="no such system: spark"):
         chosen("dipper,spark", small=False)
+
+
+def test_the_thin_job_on_apache_kafka(kafka_broker: Broker) -> None:
+    """dipper, exactly once, and plain aiokafka add up the same log on a real Kafka, alike."""
+    systems = [system for system in SYSTEMS if (system.name, system.guarantee) in _TINY]
+    found = bench_peers(systems, Scale(0.1, 5, 7, 5_000), jobs=[THIN])
+    assert [each.failed for each in found] == ["", ""]
+    assert len({each.sha256 for each in found}) == 1
+    assert all(each.events_per_second > 0 for each in found)

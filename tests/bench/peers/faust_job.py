@@ -36,7 +36,7 @@ def make_app(task: Task) -> faust.App:
         topic_partitions=task.partitions,
         consumer_auto_offset_reset="earliest",
         broker_session_timeout=_SESSION_S,
-        broker_heartbeat_interval=_SESSION_S / 5,
+        broker_heartbeat_interval=0.5,  # how soon one member learns that another has come
         broker_commit_interval=1.0,
         broker_max_poll_records=4_096,
         stream_buffer_maxsize=16_384,

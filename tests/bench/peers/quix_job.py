@@ -15,7 +15,11 @@ from tests.bench.peers.lender import Lender, new_person
 from tests.bench.peers.task import Task, read_task
 
 _PRODUCER = {"linger.ms": 20, "batch.size": 1_048_576, "queue.buffering.max.messages": 1_000_000}
-_CONSUMER = {"fetch.message.max.bytes": 4_194_304, "queued.max.messages.kbytes": 65_536}
+_CONSUMER = {
+    "fetch.message.max.bytes": 4_194_304,
+    "queued.max.messages.kbytes": 65_536,
+    "heartbeat.interval.ms": 500,  # how soon one member learns that another has come
+}
 
 
 def main(task: Task) -> None:
