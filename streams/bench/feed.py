@@ -52,6 +52,18 @@ async def committed(bootstrap: str, group: str, topic: str) -> dict[int, int]:
     return {tp.partition: int(at.offset) for tp, at in found.items() if tp.topic == topic}
 
 
+async def members(bootstrap: str, group: str) -> int:
+    """Return how many members a group has that has settled who reads what; 0 while it has not."""
+    async with _admin(bootstrap) as admin:
+        try:
+            (answer,) = await admin.describe_consumer_groups([group])
+        except KafkaError:
+            return 0
+    (found,) = answer.groups
+    state, joined = found[2], found[5]
+    return len(joined) if state == "Stable" else 0
+
+
 class Feeder:
     """Publishes records in big batches: `async with Feeder(bootstrap, topic) as feeder`."""
 

@@ -37,6 +37,7 @@ class Log(Protocol):
 
     partitions: int
     shares: list[Share]
+    first: list[list[Record]]  # the records of the first section, by partition
 
     def parts(self) -> Iterator[tuple[int, list[Record]]]:
         """Yield (partition, records that come next there)."""
@@ -51,6 +52,7 @@ class ThinLog:
     def __init__(self, partitions: int, sections: Sequence[int]) -> None:
         self.partitions = partitions
         self.shares: list[Share] = []
+        self.first: list[list[Record]] = [[] for _ in range(partitions)]
         self._sections = sections
 
     def parts(self) -> Iterator[tuple[int, list[Record]]]:
@@ -77,6 +79,8 @@ class ThinLog:
                 digest.add(expected)
                 for partition, records in enumerate(parts):
                     counts[partition] += len(records)
+                    if not self.shares:
+                        self.first[partition] += records
                     yield partition, records
                 done += size
             self.shares.append(Share(list(counts), list(counts), digest.hex))
@@ -91,6 +95,7 @@ class FullLog:
     def __init__(self, deployment: Deployment, partitions: int, sections: Sequence[int]) -> None:
         self.partitions = partitions
         self.shares: list[Share] = []
+        self.first: list[list[Record]] = [[] for _ in range(partitions)]
         self._deployment = deployment
         self._sections = sections
 
@@ -111,6 +116,8 @@ class FullLog:
                     records[partition] += len(rows)
                     outputs[partition] += len(found)
                     digest.add(found)
+                    if not self.shares:
+                        self.first[partition] += rows
                     yield partition, rows
                 waiting = [[] for _ in range(partitions)]
                 done += 1

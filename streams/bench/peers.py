@@ -20,10 +20,11 @@ from rich.table import Table
 
 from streams.bench.cpu import cpu_seconds, family, resident_bytes
 from streams.bench.digest import Digest
-from streams.bench.feed import Feeder, Written, committed, ends, make_topics, read
+from streams.bench.feed import Feeder, Written, committed, ends, make_topics, members, read
 from streams.bench.logs import FullLog, Log, Share, ThinLog, source_offset
 from streams.bench.prepare import prepare
-from streams.bench.systems import FULL, SYSTEMS, THIN, Job, Running, System, missing
+from streams.bench.systems import EOS, FULL, SYSTEMS, THIN, Job, Running, System, missing
+from streams.bench.traffic import Record
 from streams.bench.workload import cohorts_for
 from streams.broker.kafka import KafkaBroker
 from streams.broker.topics import ensure_topics
@@ -33,8 +34,9 @@ from streams.topology import DECISIONS, EVENTS
 
 PARTITIONS = 2
 WARM_SHARE = 0.5  # of the log, before the clock starts: compilers of the JVM take their time
-_START_S_MAX = 60.0
+_STALL_S_MAX = 60.0
 _POLL_S = 0.25
+_SETTLE_S = 2.0  # a member that has joined still looks up its offsets and tables
 _VISIBLE_S_MAX = 10.0
 
 
@@ -108,8 +110,9 @@ async def _measure_job(
         for system in systems
     }
     async with KafkaBroker() as broker:
-        sinks = {EVENTS.name, DECISIONS.name, *(system.sink() for system in systems)}
-        await make_topics(broker.bootstrap, sinks, PARTITIONS)
+        topics = {EVENTS.name, DECISIONS.name}
+        topics |= {name for system in systems for name in (system.source, system.sink())}
+        await make_topics(broker.bootstrap, topics, PARTITIONS)
         await ensure_topics(broker.bootstrap, PARTITIONS)
         log, which = _make_log(job, deployment, lengths)
         on_stage(f"{job}: make the log")
@@ -124,7 +127,9 @@ async def _measure_job(
                 job, broker.bootstrap, group, PARTITIONS, deployment.folder, folder, broker.pid
             )
             shares = log.shares[0], log.shares[which[system.id]]
-            found.append(await measure(system, asked, *shares))
+            late = log.first if system.joins_first else ()
+            assert not late or which[system.id] == 0
+            found.append(await measure(system, asked, *shares, late=late))
     return found
 
 
@@ -141,19 +146,28 @@ def _make_log(
 
 
 async def measure(
-    system: System, job: Job, common: Share, share: Share, *, warm_up: Share | None = None
+    system: System,
+    job: Job,
+    common: Share,
+    share: Share,
+    *,
+    warm_up: Share | None = None,
+    late: Sequence[Sequence[Record]] = (),
 ) -> Measured:
     """Run a system over `share` of the log, hold its results to what is expected, return its rate.
 
     The clock starts where `warm_up` ends, by default half of the way. `common` is the share
-    whose results are hashed, to compare systems by.
+    whose results are hashed, to compare systems by. `late` is published, by partition, to a system
+    that joins first.
     """
     about = (system.name, system.guarantee, job.name, system.processes)
     if why := missing(system):
         return Measured(*about, 0, 0.0, 0.0, "", failed=why)
     before = await ends(job.broker, system.sink(), job.partitions)
     with Running(system, job) as running:
-        cost = await _until_done(running, job, share)
+        if late:
+            await _publish_late(system, job, late)
+        cost = await _until_done(system, running, job, share, before)
     if isinstance(cost, str):
         return Measured(*about, 0, 0.0, 0.0, "", failed=cost)
     deadline = time.monotonic() + _VISIBLE_S_MAX
@@ -179,20 +193,44 @@ async def measure(
     )  # fmt: skip
 
 
-async def _until_done(running: Running, job: Job, share: Share) -> Cost | str:
-    """Return what it took until the group committed all of its share; else why it could not."""
-    done: dict[int, int] = {}
+async def _publish_late(system: System, job: Job, late: Sequence[Sequence[Record]]) -> None:
+    deadline = time.monotonic() + _STALL_S_MAX
+    while await members(job.broker, job.group) < system.processes:
+        if time.monotonic() > deadline:
+            return  # then nothing comes, and that is said
+        await asyncio.sleep(_POLL_S)
+    await asyncio.sleep(_SETTLE_S)
+    async with Feeder(job.broker, system.source) as feeder:
+        for partition, records in enumerate(late):
+            await feeder.publish(partition, records)
+
+
+async def _until_done(
+    system: System, running: Running, job: Job, share: Share, before: Sequence[int]
+) -> Cost | str:
+    """Return what it took until the share was done; else why it could not.
+
+    Exactly once: until the group has committed it. At least once a result stands as soon as it is
+    written, and some systems commit late: until there are as many results as the share has.
+    """
+    done: list[int] = []
     moved = time.monotonic()
     broker = cpu_seconds(family(job.broker_pid))
-    while any(done.get(n, 0) < count for n, count in enumerate(share.records)):
+    wanted = share.records if system.guarantee == EOS else share.outputs
+    while not done or any(at < count for at, count in zip(done, wanted, strict=True)):
         await asyncio.sleep(_POLL_S)
         if (words := running.last_words()) is not None:
             return words
-        now = await committed(job.broker, job.group, EVENTS.name)
+        if system.guarantee == EOS:
+            offsets = await committed(job.broker, job.group, EVENTS.name)
+            now = [offsets.get(number, 0) for number in range(job.partitions)]
+        else:
+            stand = await ends(job.broker, system.sink(), job.partitions)
+            now = [end - start for end, start in zip(stand, before, strict=True)]
         if now != done:
             done, moved = now, time.monotonic()
-        elif time.monotonic() - moved > _START_S_MAX:
-            return f"nothing was committed for {_START_S_MAX:.0f} s, at {done}"
+        elif time.monotonic() - moved > _STALL_S_MAX:
+            return f"nothing moved for {_STALL_S_MAX:.0f} s, at {done} of {wanted}"
     pids = running.pids
     broker = cpu_seconds(family(job.broker_pid)) - broker
     return Cost(cpu_seconds(pids), broker, resident_bytes(pids) / (1 << 20))

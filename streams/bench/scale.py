@@ -48,6 +48,7 @@ class RequestLog:
     def __init__(self, deployment: Deployment, partitions: int, people: int, count: int) -> None:
         self.partitions = partitions
         self.shares: list[Share] = []
+        self.first: list[list[Record]] = [[] for _ in range(partitions)]
         self._deployment, self._people, self._count = deployment, Population(people), count
 
     def parts(self) -> Iterator[tuple[int, list[Record]]]:

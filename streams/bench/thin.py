@@ -83,16 +83,21 @@ def add_rows(
         end = i64(out.used[1])
         if end + 2 * KEY_BYTES_MAX + 64 > text.shape[0]:
             break
-        start = batch.value_start[row] + _KEY_AT
+        start, stop = (
+            batch.value_start[row] + _KEY_AT,
+            batch.value_start[row] + batch.value_len[row],
+        )
         length = 0
-        while data[start + length] != _QUOTE:
+        while start + length < stop and data[start + length] != _QUOTE:
             length += 1
-        assert 0 < length <= KEY_BYTES_MAX
         at = start + length + _VALUE_AFTER_KEY
+        if length == 0 or length > KEY_BYTES_MAX or at >= stop - 1:
+            row += 1  # not of this job: a worker's first batch, to have all compiled, holds "{}"
+            continue
         sign, value = 1, 0
         if data[at] == _MINUS:
             sign, at = -1, at + 1
-        while at < batch.value_start[row] + batch.value_len[row] - 1:
+        while at < stop - 1:
             value = value * 10 + i64(data[at]) - _ZERO
             at += 1
         slot = _slot_of(sums, data, start, length, key)

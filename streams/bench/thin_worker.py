@@ -1,6 +1,7 @@
 """One worker of the thin job as a process of its own: `python -m streams.bench.thin_worker`."""
 
 import asyncio
+import logging
 import sys
 
 from streams.bench.thin import ThinStep
@@ -10,6 +11,7 @@ from streams.signals import stop_event
 
 
 async def _main(bootstrap: str, group: str, guarantee: str) -> None:
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     limits = Limits()
     worker = Worker(
         bootstrap,

@@ -15,7 +15,6 @@ import orjson
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.structs import ConsumerRecord
 
-from tests.bench.peers.batches import FullBatch
 from tests.bench.peers.task import Task, read_task
 
 RECORDS_MAX = 4_096
@@ -42,7 +41,9 @@ def thin_job() -> Callable[[Iterable[ConsumerRecord]], Written]:
 
 def full_job(task: Task, partition: int) -> Callable[[Iterable[ConsumerRecord]], Written]:
     """Return a function from records of one partition to decisions."""
-    batch = FullBatch(task.deployment, partition, task.partitions)
+    from tests.bench.peers.batches import FullBatch
+
+    batch = FullBatch(task.lender(partition))
 
     def run(records: Iterable[ConsumerRecord]) -> Written:
         return batch.run((record.key, record.offset, record.value) for record in records)

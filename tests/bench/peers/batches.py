@@ -5,7 +5,6 @@ from collections.abc import Iterable, MutableMapping
 import numpy as np
 import orjson
 
-from streams.deployment import Deployment
 from tests.bench.peers.lender import Ask, Lender, Person, new_person
 
 
@@ -17,12 +16,10 @@ class FullBatch:
 
     def __init__(
         self,
-        deployment: Deployment,
-        partition: int,
-        partitions: int,
+        lender: Lender,
         people: MutableMapping[bytes, Person] | None = None,
     ) -> None:
-        self._lender = Lender(deployment, partition, partitions)
+        self._lender = lender
         self._people: MutableMapping[bytes, Person] = {} if people is None else people
         self._waiting: dict[bytes, Ask] = {}
         self._written: list[tuple[bytes, bytes]] = []

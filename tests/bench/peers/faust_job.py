@@ -16,8 +16,6 @@ import orjson
 from faust import Stream
 from faust.types import StreamT
 
-from tests.bench.peers.batches import FullBatch
-from tests.bench.peers.lender import Person
 from tests.bench.peers.task import Task, read_task
 
 TAKE_MAX, TAKE_S = 1_000, 0.05
@@ -66,12 +64,14 @@ def _add_thin(app: faust.App, source: Any, sink: Any, task: Task) -> None:
 
 
 def _add_full(app: faust.App, source: Any, sink: Any, task: Task) -> None:
+    from tests.bench.peers.batches import FullBatch
+    from tests.bench.peers.lender import Person
+
     # Raw keys and Kafka's own partitioner put the changelog beside the input, whichever event of
     # those taken together is the current one.
     people: MutableMapping[bytes, Person] = app.Table(
         "people", partitions=task.partitions, key_type=bytes, use_partitioner=True
     )
-    deployment = task.deployment
     jobs: dict[int, FullBatch] = {}
 
     async def decide(stream: StreamT[bytes]) -> None:
@@ -80,7 +80,7 @@ def _add_full(app: faust.App, source: Any, sink: Any, task: Task) -> None:
             for partition in {event.message.partition for event in events}:
                 job = jobs.get(partition)
                 if job is None:
-                    job = FullBatch(deployment, partition, task.partitions, people)
+                    job = FullBatch(task.lender(partition), people)
                     jobs[partition] = job
                 mine = [event for event in events if event.message.partition == partition]
                 for key, decision in job.run((e.key, e.message.offset, e.value) for e in mine):

@@ -11,7 +11,6 @@ from typing import Any
 import orjson
 from quixstreams import Application, State, message_context
 
-from tests.bench.peers.lender import Lender, new_person
 from tests.bench.peers.task import Task, read_task
 
 _PRODUCER = {"linger.ms": 20, "batch.size": 1_048_576, "queue.buffering.max.messages": 1_000_000}
@@ -55,13 +54,14 @@ def _add(value: bytes, state: State[str, Any]) -> bytes:
 
 
 def _decide(frame: Any, task: Task) -> Any:
-    deployment = task.deployment
+    from tests.bench.peers.lender import Lender, new_person
+
     lenders: dict[int, Lender] = {}
 
     def lender() -> Lender:
         partition = message_context().partition
         if partition not in lenders:
-            lenders[partition] = Lender(deployment, partition, task.partitions)
+            lenders[partition] = task.lender(partition)
         return lenders[partition]
 
     def control(event: dict[str, Any]) -> bool:

@@ -1,13 +1,15 @@
 """What a peer is told on its command line, as one JSON object, one per process."""
 
+from __future__ import annotations
+
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
 
-from streams.config import load_deployment
-from streams.deployment import Deployment
+if TYPE_CHECKING:
+    from tests.bench.peers.lender import Lender
 
 
 class Task(NamedTuple):
@@ -30,10 +32,12 @@ class Task(NamedTuple):
     member: int = 0
     processes: int = 1
 
-    @property
-    def deployment(self) -> Deployment:
-        """The deployment that the full job decides by."""
-        return load_deployment(Path(self.config))
+    def lender(self, partition: int) -> Lender:
+        """Return who decides in a partition of the full job; the thin job need not import it."""
+        from streams.config import load_deployment
+        from tests.bench.peers.lender import Lender
+
+        return Lender(load_deployment(Path(self.config)), partition, self.partitions)
 
 
 def read_task() -> Task:
