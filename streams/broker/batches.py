@@ -75,7 +75,7 @@ def read_batches(place: Place, fetched: Fetched) -> Iterator[Data]:
     view = memoryview(fetched.data)
     aborted = sorted(fetched.aborted, key=lambda each: each[1], reverse=True)
     skipped: set[int] = set()
-    expected, at = fetched.offset, 0
+    expected, at, before = fetched.offset, 0, 0
     while at + _OVERHEAD_BYTES <= len(view):
         length = struct.unpack_from(">i", view, at + 8)[0]
         if length < HEADER_BYTES - _OVERHEAD_BYTES:
@@ -83,6 +83,10 @@ def read_batches(place: Place, fetched: Fetched) -> Iterator[Data]:
         if at + _OVERHEAD_BYTES + length > len(view):
             return
         header, producer, attributes = _check(place, expected, view, at, length)
+        if header.base_offset < before:
+            # The CRC does not cover the base offset: only its order can be held.
+            raise _corrupt(partition, expected, f"it begins at {header.base_offset}, going back")
+        before = header.next_offset
         expected = max(expected, header.next_offset)
         while aborted and aborted[-1][1] <= header.base_offset:
             skipped.add(aborted.pop()[0])
