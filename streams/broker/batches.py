@@ -85,7 +85,7 @@ def read_batches(place: Place, fetched: Fetched) -> Iterator[Data]:
         header, producer, attributes = _check(place, expected, view, at, length)
         if header.base_offset < before:
             # The CRC does not cover the base offset: only its order can be held.
-            raise _corrupt(partition, expected, f"it begins at {header.base_offset}, going back")
+            raise _corrupt(place, expected, f"it begins at {header.base_offset}, going back")
         before = header.next_offset
         expected = max(expected, header.next_offset)
         while aborted and aborted[-1][1] <= header.base_offset:

@@ -131,6 +131,7 @@ _CORRUPT = {
     "magic 1": _change(16, ">b", 1),
     "codec": _change(21, ">h", 7),
     "negative base": _change(0, ">q", -5),
+    "base that goes back": _change(0, ">q", 1),
     "negative delta": _change(23, ">i", -1),
     "count beyond offsets": _change(57, ">i", 9),
     "count beyond bytes": _change(57, ">i", 0),

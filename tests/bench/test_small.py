@@ -1,0 +1,27 @@
+"""`dipper bench start | memory | replay` at a small size."""
+
+from pathlib import Path
+
+import pytest
+
+from streams.bench.memory import bench_memory
+from streams.bench.replayed import bench_replay
+from tests.tidy.source import ROOT
+
+EXAMPLE = ROOT / "examples" / "policies"
+
+
+@pytest.mark.timeout(600)
+def test_a_replay_decides_every_request_and_alike() -> None:
+    """Each request of the simulated history has its decision, and twice the same bytes."""
+    first, again = (bench_replay(EXAMPLE, 2_000) for _ in range(2))
+    assert first.requests > 100
+    assert first.events_per_second > 0
+    assert first.sha256 == again.sha256
+
+
+@pytest.mark.timeout(600)
+def test_more_memory_is_reserved_than_one_applicant_uses(tmp_path: Path) -> None:
+    """An applicant with 20 recent events uses its rows, and has more than that set aside."""
+    found = bench_memory(tmp_path)
+    assert 500 < found.state_bytes_per_applicant < found.reserved_bytes_per_applicant < 10_000
