@@ -40,7 +40,7 @@ class Mode(enum.StrEnum):
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command(
-        epilog="Examples: dipper replay events.jsonl.gz --config examples/policies --out decided;"
+        epilog="Example: dipper replay events.jsonl.gz --config examples/policies --out decided;"
         " dipper replay events.jsonl.gz --policy examples/policies --against mine"
         " --label labels.csv --report report.html"
     )(replay)

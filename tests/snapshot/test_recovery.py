@@ -27,6 +27,12 @@ def folded(step: Step, maker: LogMaker, first: int, stop: int, rows: int) -> Ste
     return step
 
 
+def remembered(step: Step) -> list[tuple[int, ...]]:
+    """Return the ids that are remembered, with all that is known of each, in order."""
+    table = step.core.state.ids
+    return sorted(tuple(map(int, row)) for row in table[table["used"] == 1].tolist())
+
+
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_recovery_is_as_if_nothing_had_happened(
@@ -58,6 +64,9 @@ def test_recovery_is_as_if_nothing_had_happened(
         _, begin = shelf.load(lambda: make().core.state, who, crash)
         assert begin == max((o for o in shelf.offsets() if o <= crash), default=0)
         recovered = folded(steps[-1], maker, begin, crash, chance.choice(SIZES))
-        assert same_state(alive.core.state, recovered.core.state) == []
+        # Two passes enter ids, so which of two with one home stands first is a matter of batch
+        # edges: no answer depends on it.
+        assert set(same_state(alive.core.state, recovered.core.state)) <= {"ids"}
+        assert remembered(alive) == remembered(recovered)
         written = run_log(recovered, maker.log, chance.choice(SIZES), first=crash)
         assert written == [record for rows in maker.expected[crash:] for record in rows]

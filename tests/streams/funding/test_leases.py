@@ -115,12 +115,12 @@ def test_offers_expire_in_order_so_many_a_tick(step_deployment: Deployment) -> N
     """
     desk = Desk(with_limits(step_deployment, expiries_per_tick=2))
     made = []
-    for back in ("-5s", "-1s", "-4s", "-2s", "-3s"):
-        made.append(desk.apply(applicant="hans", amount_cents=1_000, at=back))
+    for ahead in ("+1s", "+5s", "+2s", "+4s", "+3s"):
+        made.append(desk.apply(applicant="hans", amount_cents=1_000, at=ahead))
     rows = desk.step.core.state.offers
     expired: list[set[str]] = []
     for _ in range(3):
-        desk.wait("+100h" if not expired else "+1ms")
+        desk.wait("+101h" if not expired else "+1ms")
         gone = rows[rows["state"] == OfferState.EXPIRED]
         expired.append({f"{int(o['hi']):016x}{int(o['lo']):016x}" for o in gone})
         assert desk.send("accept", "hans", decision=made[1]) == "offer_expired"
