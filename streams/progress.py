@@ -50,7 +50,9 @@ class Line:
         self._told = False
 
     def __call__(self, progress: Progress) -> None:
-        """Write what there is to say."""
+        """Write what there is to say, where somebody is still there to read it."""
+        if self._stream.closed:
+            return
         if self._since is None:
             self._since = self._clock()
         self._compiled += 1
@@ -67,7 +69,5 @@ class Line:
         self._told = True
 
     def _write(self, text: str) -> None:
-        if self._stream.closed:
-            return  # whoever was waiting has gone
         self._stream.write(text)
         self._stream.flush()

@@ -42,6 +42,14 @@ def test_a_log_gets_one_plain_line() -> None:
     assert "\r" not in stream.getvalue()
 
 
+def test_nobody_is_told_who_has_gone() -> None:
+    """Compilation goes on where the stream that was to be told has been closed."""
+    stream = io.StringIO()
+    line = Line(stream)
+    stream.close()
+    line(Progress(1, 90, ended=False))
+
+
 _KERNEL = """
 from streams.compile import kernel
 from streams.progress import listen
