@@ -96,7 +96,7 @@ def _open_folder(path: Path) -> Path:
     if folder.is_dir():
         os.utime(folder)
     else:
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)  # another process may be first
         drop_unused(folder.parent, time.time() - _UNUSED_S_MAX)
     return folder
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from numba import config
 
+from streams import kernel_cache
 from streams.kernel_cache import cache_folder, code_hash, drop_unused, reached_sources
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -116,3 +117,14 @@ def test_folders_that_nobody_uses_are_removed(tmp_path: Path) -> None:
         os.utime(folder, (at, at))
     drop_unused(tmp_path, 2_000)
     assert [each.name for each in tmp_path.iterdir()] == ["fresh"]
+
+
+def test_two_processes_may_open_a_folder_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who finds no folder, and then finds that another made it meanwhile, goes on with it."""
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    module = Path(kernel_cache.__file__)
+    folder = kernel_cache._open_folder(module)
+    monkeypatch.setattr(Path, "is_dir", lambda _: False)
+    assert kernel_cache._open_folder(module) == folder
