@@ -126,5 +126,6 @@ def test_two_processes_may_open_a_folder_at_once(
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
     module = Path(kernel_cache.__file__)
     folder = kernel_cache._open_folder(module)
-    monkeypatch.setattr(Path, "is_dir", lambda _: False)
+    looks = iter([False])  # not there at the first look, and there when it is to be made
+    monkeypatch.setattr(Path, "is_dir", lambda _: next(looks, True))
     assert kernel_cache._open_folder(module) == folder
