@@ -7,6 +7,7 @@ on the topics, and `dipper explain` shows it.
 
 import logging
 import sys
+from functools import cache
 from typing import Any, TextIO
 
 import numpy as np
@@ -55,6 +56,7 @@ def start_logs(stream: TextIO | None = None, *, pretty: bool | None = None) -> N
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+    _log_of.cache_clear()
 
 
 def log_batch(
@@ -82,5 +84,7 @@ def log_action(action: str, **told: object) -> None:
     _log_of("dipper.control").info(ACTION, action=action, **told)
 
 
+@cache
 def _log_of(name: str) -> Any:
+    """Return the one logger of a name: a new one would be put together anew for each line."""
     return structlog.stdlib.get_logger(name)

@@ -88,8 +88,7 @@ class WorkerMeter:
 
         Reads `counters` int64[n] as the step left it, between two batches.
         """
-        done = counters - self._known[partition]
-        self._add(partition, counters)
+        done = self._add(partition, counters)
         self.commits += 1
         self.stages[STEP].observe(step_s)
         self.stages[COMMIT].observe(commit_s)
@@ -98,11 +97,13 @@ class WorkerMeter:
         if self.on_batch is not None:
             self.on_batch(partition, done, records, step_s, commit_s)
 
-    def _add(self, partition: int, counters: NDArray[np.int64]) -> None:
+    def _add(self, partition: int, counters: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Add what is new since the partition was last looked at, and return it."""
         known = self._known[partition]
-        self.totals += counters
-        self.totals -= known
+        done = counters - known
+        self.totals += done
         known[:] = counters
+        return done
 
     def abort(self) -> None:
         """A batch was decided and could not be written: it will be decided again."""

@@ -58,7 +58,7 @@ def replay(
     ] = None,
     against: Annotated[
         str | None,
-        typer.Option(help="The same, or a file of decisions, or LIVE: the topic's own decisions."),
+        typer.Option(help="The same, for the policy to compare with."),
     ] = None,
     model: Annotated[
         list[Path] | None, typer.Option(help="Model folder for --against, in place of its like.")

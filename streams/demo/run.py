@@ -26,7 +26,7 @@ from streams.demo.traffic import Traffic
 from streams.demo.watch import Watcher, watched
 from streams.errors import BrokerError, DipperError
 from streams.limits import SECOND_MS
-from streams.partition import Input, Partition
+from streams.live import warm_up
 from streams.signals import stop_event
 from streams.simulate.world import World, WorldConfig
 from streams.step import Step
@@ -65,16 +65,18 @@ def run_demo(
     """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dipper-demo-")))
-        config = _copy_config(options.config, folder)
+        config = copy_config(options.config, folder)
         say("loading the kernels; the first start on a machine compiles them, for about a minute")
         began = time.monotonic()
-        _compile(config)
+        # What a worker compiles before it joins, so that each of them finds it in the cache.
+        deployment = load_deployment(config)
+        warm_up(Step(deployment, 0, 1, verifier(load_trusted(config))))
         say(f"kernels ready after {time.monotonic() - began:.1f} s")
         broker = options.broker
         if broker in {"embedded", "kafka"}:
             server = EmbeddedBroker() if broker == "embedded" else KafkaBroker()
             broker = stack.enter_context(server).bootstrap
-        institutions = load_deployment(config).institution_ids
+        institutions = deployment.institution_ids
         asyncio.run(_prepare(broker, options.partitions, institutions))
         processes = stack.enter_context(Processes(folder))
         processes.start_control(broker, config, options.partitions)
@@ -89,21 +91,14 @@ def run_demo(
             return asyncio.run(_traffic(options, broker, institutions, processes, show))
 
 
-def _copy_config(source: Path, folder: Path) -> Path:
+def copy_config(source: Path, folder: Path) -> Path:
+    """Copy a deployment into `folder`, with keys of its own; return the copy."""
     config = folder / "config"
     if not (source / "platform.toml").is_file():
         raise DipperError(f"{source}: no platform.toml here; name a deployment's folder")
     shutil.copytree(source, config, ignore=shutil.ignore_patterns("keys"))
     init_keys(config)
     return config
-
-
-def _compile(config: Path) -> None:
-    """Run the step once on nothing of use, so that workers find it compiled."""
-    partition = Partition(Step(load_deployment(config), 0, 1, verifier(load_trusted(config))))
-    partition.add(Input(0, None, b"{}"))
-    for _ in partition.run():
-        continue
 
 
 async def _prepare(broker: str, partitions: int, institutions: list[str]) -> None:

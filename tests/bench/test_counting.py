@@ -20,7 +20,7 @@ _NAMES = Dimensions(
     tuple(f"c{n}" for n in range(5)), tuple(f"r{n}" for n in range(40)),
 )  # fmt: skip
 _ROWS = 4_096
-SHARE_MAX = 0.05  # the goal is 2 % on an idle machine; here other tests run beside it
+SHARE_MAX = 0.02
 
 
 @kernel
@@ -65,8 +65,10 @@ def test_metrics_cost_the_hot_path_less_than_two_percent() -> None:
     decision, and its share of a full batch's adding up and log line.
     """
     size = bench.Size(events=12_000, applicants=1_000, history=10, rounds=2)
+    # On both sides of the step, and the lesser: a machine's slow moments are nobody's cost.
+    before = _counting_us(), _batch_us()
     step = bench.bench_step(size).results[0]
-    each, batch = _counting_us(), _batch_us()
+    each, batch = map(min, before, (_counting_us(), _batch_us()))
     without_us = step.cpu_us_per_event - each
     share = (each + batch / _ROWS) / without_us
     print(f"step {step.cpu_us_per_event:.3f} us, counting {each:.4f} us, batch {batch:.1f} us")

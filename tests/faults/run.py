@@ -22,7 +22,7 @@ from streams.broker.client import make_consumer
 from streams.broker.publish import Publisher
 from streams.broker.topics import ensure_topics
 from streams.config import load_deployment
-from streams.demo.run import _copy_config
+from streams.demo.run import copy_config
 from streams.live import GROUP
 from streams.simulate.world import World, WorldConfig
 from streams.topology import EVENTS
@@ -59,7 +59,7 @@ def run(options: Options, say: Say) -> dict[str, Any]:
     """Run it and return the summary."""
     with tempfile.TemporaryDirectory(prefix="dipper-faults-") as name, MortalKafka() as broker:
         folder = Path(name)
-        config = _copy_config(ROOT / "examples/policies", folder)
+        config = copy_config(ROOT / "examples/policies", folder)
         with Fleet(folder, broker.bootstrap, config, options.partitions) as fleet:
             scene = Scene(fleet, broker, random.Random(options.seed))
             return asyncio.run(_Run(options, scene, folder, config, say).go())

@@ -39,7 +39,8 @@ def test_recovery_is_as_if_nothing_had_happened(
     step_deployment: Deployment, tmp_path: Path, seed: int
 ) -> None:
     """From a snapshot at any offset, folded to any crash point in batches of any size, state is
-    that of a worker that never stopped, bit for bit; and what it writes then is the same bytes.
+    that of a worker that never stopped, bit for bit but for where ids of one home stand; and what
+    it writes then is the same bytes.
     """
     maker = LogMaker(step_deployment, 7_000 + seed).make(ROWS)
     chance = random.Random(seed)
@@ -65,7 +66,7 @@ def test_recovery_is_as_if_nothing_had_happened(
         assert begin == max((o for o in shelf.offsets() if o <= crash), default=0)
         recovered = folded(steps[-1], maker, begin, crash, chance.choice(SIZES))
         # Two passes enter ids, so which of two with one home stands first is a matter of batch
-        # edges: no answer depends on it.
+        # edges.
         assert set(same_state(alive.core.state, recovered.core.state)) <= {"ids"}
         assert remembered(alive) == remembered(recovered)
         written = run_log(recovered, maker.log, chance.choice(SIZES), first=crash)
