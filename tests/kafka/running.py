@@ -64,16 +64,23 @@ async def decided(broker: Broker, at_least: int) -> list[list[bytes | None]]:
 
 
 @asynccontextmanager
-async def working(broker: Broker) -> AsyncIterator[Worker]:
-    """Run a worker in this process."""
-    worker = Worker(broker.bootstrap, RunningStep)
+async def at_work(*workers: Worker) -> AsyncIterator[None]:
+    """Run workers in this process; at the end they finish, commit and leave."""
     stop = asyncio.Event()
-    running = asyncio.create_task(worker.run(stop))
+    running = [asyncio.create_task(worker.run(stop)) for worker in workers]
     try:
-        yield worker
+        yield
     finally:
         stop.set()
-        await running
+        await asyncio.gather(*running)
+
+
+@asynccontextmanager
+async def working(broker: Broker) -> AsyncIterator[Worker]:
+    """Run a worker of the running step in this process."""
+    worker = Worker(broker.bootstrap, RunningStep)
+    async with at_work(worker):
+        yield worker
 
 
 def ready(worker: Worker) -> set[int]:

@@ -31,6 +31,7 @@ from streams.topology import DECISIONS, EVENTS, OUT_DECISION
 from tests.conftest import Broker
 from tests.deployment import make_deployment
 from tests.kafka.logs import read_topic, until
+from tests.kafka.running import at_work
 from tests.streams.lives import LIMITS, write_lives
 
 PARTITIONS = 2
@@ -67,13 +68,8 @@ class _Life:
             lambda number, count: Step(self.deployment, number, count, self.verify),
             snapshots=self.snapshots,
         )
-        stop = asyncio.Event()
-        running = asyncio.create_task(worker.run(stop))
-        try:
+        async with at_work(worker):
             yield worker
-        finally:
-            stop.set()
-            await running
 
     async def caught_up(self, worker: Worker) -> None:
         """Wait until the worker has committed all that stands."""

@@ -33,6 +33,7 @@ from streams.topology import DEAD_LETTERS, DECISIONS, EVENTS
 from tests.conftest import Broker
 from tests.deployment import make_deployment
 from tests.kafka.logs import read_partition, until
+from tests.kafka.running import at_work
 from tests.streams.lives import LIMITS, write_lives
 from tests.tidy.source import ROOT
 
@@ -57,17 +58,6 @@ def _worker(broker: Broker, deployment: Deployment) -> Worker:
         broker.bootstrap,
         lambda number, count: Step(deployment, number, count, verify),
     )
-
-
-@asynccontextmanager
-async def _working(*workers: Worker) -> AsyncIterator[None]:
-    stop = asyncio.Event()
-    running = [asyncio.create_task(worker.run(stop)) for worker in workers]
-    try:
-        yield
-    finally:
-        stop.set()
-        await asyncio.gather(*running)
 
 
 @asynccontextmanager
@@ -126,7 +116,7 @@ async def test_live_is_replay(
     """What two workers wrote live, a replay of the file and one of the topic are the same bytes."""
     bootstrap = fresh_broker.bootstrap
     workers = (_worker(fresh_broker, deployment), _worker(fresh_broker, deployment))
-    async with _control(fresh_broker, deployment, partitions), _working(*workers):
+    async with _control(fresh_broker, deployment, partitions), at_work(*workers):
         await _shared(workers, partitions)
         async with Publisher(bootstrap) as publisher:
             await publish(publisher, LineFile(events), raw=True, **_signing(deployment))
@@ -169,7 +159,7 @@ async def test_forged_control_events_are_dead_letters(
         async with Publisher(bootstrap) as publisher:
             await publisher.tick(1_767_225_800_000)
         worker = _worker(fresh_broker, deployment)
-        async with _working(worker):
+        async with at_work(worker):
             await _caught_up((worker,), await _ends(fresh_broker, 1))
     letters = await read_partition(bootstrap, DEAD_LETTERS.name, 0)
     assert [(dict(r.headers)["reason"], r.value) for r in letters] == [
@@ -193,7 +183,7 @@ async def test_a_scrape_counts_what_stands_on_kafka(
     collector = WorkerCollector(
         deployment.dimensions, worker.meter, lambda: worker.status, lambda: info
     )
-    async with _control(broker, deployment, 2), _working(worker):
+    async with _control(broker, deployment, 2), at_work(worker):
         async with Publisher(broker.bootstrap) as publisher:
             await publish(publisher, LineFile(events), raw=True, **_signing(deployment))
         ends = await _ends(broker, 2)
