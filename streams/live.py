@@ -35,6 +35,7 @@ from streams.recover import load
 from streams.serving import Serving
 from streams.serving import Worker as Shared
 from streams.snapshot.store import Store
+from streams.tasks import end
 from streams.topology import EVENTS
 
 GROUP = "dipper"
@@ -258,8 +259,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         busy = [serving.busy for serving in self._served.values() if serving.busy is not None]
         if busy:
             _, late = await asyncio.wait(busy, timeout=_LEAVE_S_MAX)
-            for each in late:
-                each.cancel()
+            await asyncio.gather(*map(end, late))
         await stop_client(self._group)
         if self._producer is not None:
             await stop_client(self._producer)

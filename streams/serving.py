@@ -32,6 +32,7 @@ from streams.errors import CorruptBatchError, SnapshotError
 from streams.partition import Partition
 from streams.ports import Aside, FencedError, Log, UnansweredError
 from streams.recover import fold
+from streams.tasks import end
 
 # While a commit is under way, a batch smaller than this waits for its end: at low load the next
 # batch then takes what comes meanwhile, and waits for one commit, not for two.
@@ -240,7 +241,7 @@ class Serving:
         except BaseException as error:
             if commit is not None:
                 if isinstance(error, asyncio.CancelledError):
-                    commit.cancel()
+                    await end(commit)
                 await _ended(commit)
             raise
 
@@ -251,8 +252,7 @@ class Serving:
             return None
         enough = asyncio.create_task(self._intake.wait(ANSWER_S_MAX, OVERLAP_BYTES))
         await asyncio.wait((commit, enough), return_when=asyncio.FIRST_COMPLETED)
-        enough.cancel()
-        await _ended(enough)
+        await end(enough)
         if self._intake.waiting_bytes < OVERLAP_BYTES or commit.done():
             await _result(commit)
             return None
@@ -308,8 +308,7 @@ async def _after(before: asyncio.Task[None] | None) -> None:
         await _ended(before)
     except asyncio.CancelledError:
         if before is not None:
-            before.cancel()
-            await _ended(before)
+            await end(before)
         raise
 
 

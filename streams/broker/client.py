@@ -4,6 +4,7 @@ With `access.py` the one place that makes clients, so that all show the same cre
 """
 
 import asyncio
+from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, Literal
 
@@ -91,7 +92,8 @@ def make_consumer(
         "enable_auto_commit": False,
         "auto_offset_reset": "earliest",
         "isolation_level": "read_committed",
-        "partition_assignment_strategy": (StickyPartitionAssignor,),
+        # It keeps what the group gave last on the class: two members in one process need two.
+        "partition_assignment_strategy": (type("Sticky", (StickyPartitionAssignor,), {}),),
         "fetch_max_bytes": _FETCH_BYTES_MAX,
         "max_partition_fetch_bytes": _FETCH_BYTES_MAX,
         "fetch_max_wait_ms": _FETCH_WAIT_MS,
@@ -155,5 +157,14 @@ async def stop_client(client: AIOKafkaConsumer | AIOKafkaProducer) -> None:
 
     aiokafka lets the cancellation of its own tasks escape from `stop` where no broker answers.
     """
+    await _in_bounded_time(client.stop())
+
+
+async def close_client(client: AIOKafkaClient) -> None:
+    """Close what the other clients stand on, in bounded time."""
+    await _in_bounded_time(client.close())
+
+
+async def _in_bounded_time(work: Coroutine[Any, Any, None]) -> None:
     with suppress(KafkaError, OSError, TimeoutError, asyncio.CancelledError):
-        await asyncio.wait_for(client.stop(), _STOP_S_MAX)
+        await asyncio.wait_for(work, _STOP_S_MAX)

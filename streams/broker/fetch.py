@@ -24,7 +24,7 @@ from aiokafka.protocol.commit import OffsetFetchRequest
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.protocol.offset import OffsetRequest
 
-from streams.broker.client import make_client
+from streams.broker.client import close_client, make_client
 from streams.broker.health import Health
 from streams.errors import BrokerError, CorruptBatchError
 from streams.ports import Fetched, Place
@@ -52,7 +52,7 @@ class KafkaLog:
         """Disconnect."""
         client, self._client = self._client, None
         if client is not None:
-            await client.close()
+            await close_client(client)
 
     async def fetch(self, offset: int) -> Fetched:
         """Return what stands from `offset` on, waiting up to 0.1 s for the first byte.
@@ -152,7 +152,7 @@ class KafkaLog:
                 await client.bootstrap()
                 await client.set_topics([self.place.topic])
             except BaseException:
-                await client.close()
+                await close_client(client)
                 raise
             self._client = client
         return self._client

@@ -11,6 +11,7 @@ from contextlib import suppress
 from streams.broker.batches import last_offset
 from streams.errors import BrokerError
 from streams.ports import Fetched, Log
+from streams.tasks import end
 
 WAITING_BYTES_MAX = 4 * 1024 * 1024  # one more answer may be under way
 # While answers wait the broker is asked no more often than that: each asking costs both sides.
@@ -33,9 +34,7 @@ class Intake:
         """Ask for no more, and forget what waits."""
         pump, self._pump = self._pump, None
         if pump is not None:
-            pump.cancel()
-            with suppress(asyncio.CancelledError, Exception):
-                await pump
+            await end(pump)
         self._waiting.clear()
         self.waiting_bytes = 0
 

@@ -29,6 +29,7 @@ from streams.broker.client import broker_kind, log_end, make_consumer, make_prod
 from streams.control.keys import Trusted, Verify, verifier
 from streams.control.records import Caps, ControlLog, Entry, Position, read_position
 from streams.limits import SECOND_MS
+from streams.tasks import end
 from streams.topology import CLOCK, EVENTS
 
 GROUP = "dipper-control"
@@ -122,8 +123,7 @@ class ControlProcess:
         await asyncio.wait({doing, told}, return_when=asyncio.FIRST_COMPLETED)
         told.cancel()
         if not doing.done():
-            doing.cancel()
-            await asyncio.gather(doing, return_exceptions=True)
+            await end(doing)
         else:
             doing.result()
 

@@ -11,6 +11,7 @@ from streams.broker.client import make_consumer
 from streams.broker.publish import Publisher
 from streams.demo.tally import Tally
 from streams.simulate.world import Record, World
+from streams.tasks import end
 from streams.topology import DEAD_LETTERS, DECISIONS
 
 _PACE_S = 0.005
@@ -55,8 +56,7 @@ class Traffic:
                 took = time.monotonic() - began
                 await self._drain(reading, on_turn)
         finally:
-            reading.cancel()
-            await asyncio.gather(reading, return_exceptions=True)
+            await end(reading)
             await consumer.stop()
         return took
 

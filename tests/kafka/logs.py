@@ -34,7 +34,7 @@ async def read_topic(bootstrap: str, topic: str, partitions: int) -> list[list[b
     ]
 
 
-async def until(holds: Callable[[], Awaitable[bool]], seconds: float = 30) -> None:
+async def until(holds: Callable[[], Awaitable[bool]], seconds: float = 90) -> None:
     """Return when `holds` says so; fail after so many seconds."""
     async with asyncio.timeout(seconds):
         while not await holds():

@@ -5,6 +5,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     (
         "streams.errors",
         "streams.ports",
+        "streams.tasks",
         "streams.topology",
         "streams.limits",
         "streams.schema",

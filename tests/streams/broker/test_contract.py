@@ -7,12 +7,14 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.client import AIOKafkaClient, CoordinationType
 from aiokafka.consumer import fetcher
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 from aiokafka.producer import message_accumulator, sender
 from aiokafka.protocol.commit import OffsetFetchRequest, OffsetFetchResponse_v3
 from aiokafka.protocol.fetch import FetchRequest, FetchResponse_v4, FetchResponse_v11
 from aiokafka.protocol.offset import OffsetRequest
 from aiokafka.protocol.types import Bytes
 
+from streams.broker.client import make_consumer
 from streams.broker.pack import RecordBatch
 
 
@@ -82,3 +84,15 @@ def test_other_consumers_keep_their_ways() -> None:
 
     assert fetcher.PartitionRecords.__module__ == fetcher.__name__
     assert fetcher.MemoryRecords.__module__.startswith("aiokafka.record")
+
+
+async def test_two_members_in_one_process_remember_apart() -> None:
+    """What the group gave one member is not what another member of the same process claims."""
+    made = [make_consumer("127.0.0.1:1") for _ in range(2)]
+    one, two = (each._partition_assignment_strategy[0] for each in made)
+    had = ConsumerProtocolMemberAssignment(0, [("events", [0, 1])], b"")
+    one.on_assignment(had)
+    assert one.member_assignment == had.partitions()
+    assert two.member_assignment is None
+    for each in made:
+        await each.stop()
