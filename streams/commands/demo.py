@@ -16,7 +16,7 @@ class Summary(enum.StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command(epilog="Example: dipper demo --seconds 20 --rate 2000 --summary json")(demo)
+    app.command(epilog="Example: dipper demo --institutions 30 --seconds 20 --summary json")(demo)
 
 
 def demo(
@@ -27,6 +27,9 @@ def demo(
     config: Annotated[Path, typer.Option(help="Folder of the deployment; a copy is used.")] = Path(
         "examples/policies"
     ),
+    institutions: Annotated[
+        int, typer.Option(min=0, max=200, help="How many, varied copies; 0: those of the folder.")
+    ] = 0,
     seconds: Annotated[float, typer.Option(min=0, help="How long; 0: until Ctrl-C.")] = 60.0,
     rate: Annotated[float, typer.Option(min=1, help="Events a second.")] = 1_000.0,
     applicants: Annotated[int, typer.Option(min=10, help="People and firms.")] = 5_000,
@@ -50,7 +53,7 @@ def demo(
 ) -> None:
     """Watch a simulated population apply, and several institutions decide, on a broker of its own.
 
-    Exits with 1 where a request was lost or decided twice.
+    Exits with 1 where a request was lost or decided twice, or a budget was exceeded.
     """
     import orjson
     from rich.console import Console
@@ -73,6 +76,7 @@ def demo(
         seed,
         hostile_share,
         income_factor,
+        institutions,
     )
     watcher = None
     if dashboards is not None:
@@ -86,9 +90,11 @@ def demo(
         result, tally = run_demo(options, live.console.print, show, watcher)
         live.update(render(tally, seconds or 1.0, title), refresh=True)
     typer.echo(orjson.dumps(result).decode() if summary is Summary.json else _as_text(result))
-    if result["lost"] or result["duplicated"]:
+    typer.echo("".join(f"{fault}\n" for fault in tally.book.faults[:10]), err=True, nl=False)
+    if result["lost"] or result["duplicated"] or result["caps_exceeded"]:
         raise typer.Exit(1)
 
 
 def _as_text(result: dict[str, object]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in result.items())
+    head = {name: value for name, value in result.items() if name != "by_institution"}
+    return ", ".join(f"{name} {value}" for name, value in head.items())

@@ -67,9 +67,10 @@ async def _traffic(broker: str, config: Path, world: "WorldConfig", seconds: flo
 
     stop, tally = stop_event(), Tally()
     partitions = await count_partitions(broker)
-    institutions = load_deployment(config).institution_ids
+    caps = load_deployment(config).caps
     live = World(world, time.time_ns() // 1_000_000)
     typer.echo(f"{world.applicants} applicants publish {world.rate_per_second:g} events a second")
-    took = await Traffic(broker, live, tally, partitions, institutions).run(seconds, stop)
-    result = tally.summary(took)
+    took = await Traffic(broker, live, tally, partitions, list(caps)).run(seconds, stop)
+    result = tally.summary(took, caps)
+    del result["by_institution"]
     typer.echo(", ".join(f"{name} {value}" for name, value in result.items()))

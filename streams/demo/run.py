@@ -20,6 +20,8 @@ from streams.broker.kafka import KafkaBroker
 from streams.broker.topics import ensure_topics
 from streams.config import load_deployment
 from streams.control.keys import init_keys, load_trusted, verifier
+from streams.control.records import Caps
+from streams.demo.crowd import make_crowd
 from streams.demo.processes import Processes, wait_until_served
 from streams.demo.tally import Tally
 from streams.demo.traffic import Traffic
@@ -50,6 +52,7 @@ class Options(NamedTuple):
     seed: int
     hostile_share: float
     income_factor: float = 1.0  # what incomes are worth in the second half
+    institutions: int = 0  # how many, 0: those of the folder
 
 
 Say = Callable[[str], None]
@@ -66,6 +69,8 @@ def run_demo(
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dipper-demo-")))
         config = copy_config(options.config, folder)
+        if options.institutions:
+            make_crowd(config, options.institutions)
         say("loading the kernels; the first start on a machine compiles them, for about a minute")
         began = time.monotonic()
         # What a worker compiles before it joins, so that each of them finds it in the cache.
@@ -88,7 +93,7 @@ def run_demo(
         urls = " ".join(processes.metrics_urls())
         say(f"{options.workers} workers serve {options.partitions} partitions at {broker}; {urls}")
         with watched(processes, watcher):
-            return asyncio.run(_traffic(options, broker, institutions, processes, show))
+            return asyncio.run(_traffic(options, broker, deployment.caps, processes, show))
 
 
 def copy_config(source: Path, folder: Path) -> Path:
@@ -114,7 +119,7 @@ async def _prepare(broker: str, partitions: int, institutions: list[str]) -> Non
 
 
 async def _traffic(
-    options: Options, broker: str, institutions: list[str], processes: Processes, show: Show
+    options: Options, broker: str, caps: Caps, processes: Processes, show: Show
 ) -> tuple[dict[str, Any], Tally]:
     now_ms = time.time_ns() // 1_000_000
     config = WorldConfig(
@@ -139,7 +144,7 @@ async def _traffic(
             processes.check()
             show(tally, now - began)
 
-    traffic = Traffic(broker, world, tally, options.partitions, institutions)
+    traffic = Traffic(broker, world, tally, options.partitions, list(caps))
     seconds = await traffic.run(options.seconds, stop_event(), on_turn)
     show(tally, seconds)
-    return tally.summary(seconds), tally
+    return tally.summary(seconds, caps), tally

@@ -1,8 +1,12 @@
-"""Count what a demo published against what came back: every request decided, and once."""
+"""Count what a demo published against what came back: every request decided, once, within caps."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+from streams.control.book import Book
+from streams.control.records import Caps
+from streams.schema import Cap
 
 Request = tuple[str, str]  # applicant, id of the request
 
@@ -14,11 +18,15 @@ class Tally:
         self.published = 0
         self.decided: set[str] = set()
         self.outcomes: Counter[str] = Counter()
-        self.institutions: Counter[str] = Counter()
+        self.institutions: Counter[str] = Counter()  # approved by
+        self.judged: Counter[str] = Counter()  # requests that an institution decided, by it
         self.reasons: Counter[str] = Counter()
         self.dead_letters: Counter[str] = Counter()
         self.duplicated = 0
         self.waits_s: list[float] = []
+        self.book = Book()
+        self.refused_with_budget = 0  # for capacity, while a lender had the money elsewhere
+        self._asked_cents: dict[Request, int] = {}
         self._sent: dict[Request, float] = {}
         self._answered: set[Request] = set()
 
@@ -27,11 +35,12 @@ class Tally:
         """Return how many distinct admissible requests have no decision (yet)."""
         return len(self._sent.keys() - self._answered)
 
-    def sent(self, request: Request | None, now_s: float) -> None:
+    def sent(self, request: Request | None, now_s: float, asked_cents: int = 0) -> None:
         """Count a published event; `request` names an admissible request, None: another event."""
         self.published += 1
         if request is not None:
             self._sent.setdefault(request, now_s)
+            self._asked_cents[request] = asked_cents
 
     def on_decision(self, decision: Mapping[str, Any], now_s: float) -> bool:
         """Count a decision; say whether it is the first on its request."""
@@ -47,7 +56,21 @@ class Tally:
         if decision["outcome"] == "approved":
             self.institutions[decision["institution"]] += 1
         self.reasons.update(decision["reasons"])
+        candidates = decision["candidates"]
+        self.judged.update({candidate["institution"] for candidate in candidates})
+        if decision["outcome"] == "capacity":
+            poor = [each["institution"] for each in candidates if each["outcome"] == "capacity"]
+            self.refused_with_budget += self._has_budget(poor, self._asked_cents.pop(request, 0))
         return True
+
+    def _has_budget(self, institutions: Iterable[str], asked_cents: int) -> bool:
+        """Say whether one of them could have lent as much, were its money in one partition.
+
+        Both of its budgets count: a decision does not tell from which it would have taken.
+        """
+        return any(
+            min(self.book.free(each, cap) for cap in Cap) >= asked_cents for each in institutions
+        )
 
     def on_dead_letter(self, reason: str) -> None:
         """Count a dead letter by its reason."""
@@ -60,9 +83,14 @@ class Tally:
         ordered = sorted(self.waits_s)
         return round(1_000 * ordered[min(int(share * len(ordered)), len(ordered) - 1)], 1)
 
-    def summary(self, seconds: float) -> dict[str, Any]:
-        """Return the demo's result over the `seconds` in which requests were sent."""
+    def summary(self, seconds: float, caps: Caps) -> dict[str, Any]:
+        """Return the demo's result over the `seconds` in which requests were sent.
+
+        `caps_exceeded` counts budgets of which more is leased or lent than there is, and moves of
+        money that do not add up, both by the book alone.
+        """
         approved = self.outcomes["approved"]
+        refused = self.refused_with_budget
         return {
             "published": self.published,
             "decided": len(self.decided),
@@ -74,4 +102,12 @@ class Tally:
             "decisions_per_second": round(len(self.decided) / seconds, 1) if seconds else 0.0,
             "p50_ms": self.wait_ms(0.50),
             "p99_ms": self.wait_ms(0.99),
+            "caps_exceeded": len(self.book.exceeded(caps)) + len(self.book.faults),
+            "capacity_with_budget_percent": round(100 * refused / approved, 3) if approved else 0.0,
+            "institutions": len(caps),
+            "institutions_deciding": len(self.judged),
+            "by_institution": {
+                each: {"decided": self.judged[each], "approved": self.institutions[each]}
+                for each in sorted(caps)
+            },
         }

@@ -12,7 +12,7 @@ from streams.broker.publish import Publisher
 from streams.demo.tally import Tally
 from streams.simulate.world import Record, World
 from streams.tasks import end
-from streams.topology import DEAD_LETTERS, DECISIONS
+from streams.topology import DEAD_LETTERS, DECISIONS, FUNDING
 
 _PACE_S = 0.005
 _DRAIN_S_MAX = 20.0
@@ -45,7 +45,7 @@ class Traffic:
         """
         consumer = make_consumer(self._bootstrap)
         await consumer.start()
-        topics = (DECISIONS.name, DEAD_LETTERS.name)
+        topics = (DECISIONS.name, FUNDING.name, DEAD_LETTERS.name)
         consumer.assign([TopicPartition(t, n) for t in topics for n in range(self._partitions)])
         await consumer.seek_to_beginning()
         reading = asyncio.create_task(self._read(consumer))
@@ -78,7 +78,9 @@ class Traffic:
             now_s = time.monotonic()
             await publisher.hand_over()
             for record in records:
-                self._tally.sent(_request(record), now_s)
+                request = _request(record)
+                asked = orjson.loads(record.value or b"")["amount_cents"] if request else 0
+                self._tally.sent(request, now_s, asked)
             on_turn()
             await asyncio.sleep(_PACE_S)
         await publisher.flush()
@@ -104,6 +106,8 @@ class Traffic:
                         decision = orjson.loads(record.value)
                         if self._tally.on_decision(decision, now_s):
                             self._world.on_decision(decision)
+                    elif partition.topic == FUNDING.name:
+                        self._tally.book.take(orjson.loads(record.value))
                     else:
                         reason = dict(record.headers)["reason"]
                         self._tally.on_dead_letter(reason.decode())

@@ -35,6 +35,7 @@ def render(tally: Tally, seconds: float, title: str) -> RenderableType:
     )  # fmt: skip
     tables = Columns(
         [
+            _table("decided by", tally.judged),
             _table("approved by", tally.institutions),
             _table("outcome", tally.outcomes),
             _table("reasons", tally.reasons),
