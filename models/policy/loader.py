@@ -35,7 +35,14 @@ from models.policy.expression import (
     Node,
     parse,
 )
-from models.policy.platform import RULE_REASONS, SIDES, Institution, Platform, Product
+from models.policy.platform import (
+    FEES_FILE,
+    RULE_REASONS,
+    SIDES,
+    Institution,
+    Platform,
+    Product,
+)
 from models.policy.policies import ALL, CatalogColumn, Policies, PolicyInfo, RuleInfo
 from models.policy.policy import Policy, Rule, Section
 from models.policy.price import EQUAL_INSTALMENT, METHODS, PART_MAX, instalment_parts, instalments
@@ -108,7 +115,7 @@ def ceiling_plans(platform: Platform) -> list[CeilingPlan]:
 def _policy_files(folder: Path, platform: Platform) -> Iterable[Path]:
     known = [product.id for product in platform.products]
     for path in sorted(folder.glob("*.toml")):
-        if path.name == "institution.toml":
+        if path.name in {"institution.toml", FEES_FILE}:
             continue
         if path.stem not in known:
             raise fault(path, 0, "", f"no product {path.stem}; {suggestion(path.stem, known)}")

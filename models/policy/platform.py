@@ -20,6 +20,7 @@ from streams.limits import AMOUNT_CENTS_MAX, Limits
 SIDES = ("consumer", "business")
 CHANNELS_MAX = 64  # one bit each in a policy's mask
 PARTITIONS_MAX = 4_096
+FEES_FILE = "fees.toml"  # stands beside an institution's policies; nothing that decides reads it
 
 Side = Literal["consumer", "business"]
 RULE_REASONS = tuple(reason.code for reason in REASONS if reason.set_by == BY_RULE)

@@ -10,7 +10,17 @@ from aiokafka.errors import KafkaError, for_code
 from streams.broker.access import make_admin
 from streams.broker.client import log_end, make_consumer, stop_client
 from streams.errors import BrokerError
-from streams.topology import CLOCK, CONTROL, DEAD_LETTERS, EVENTS, INGRESS_PREFIX, TOPICS, Topic
+from streams.topology import (
+    CLOCK,
+    CONTROL,
+    DEAD_LETTERS,
+    DECISIONS,
+    EVENTS,
+    FUNDING,
+    INGRESS_PREFIX,
+    TOPICS,
+    Topic,
+)
 
 EVENT_BYTES_MAX = 2_097_152  # 2 MiB: a megabyte of junk still arrives, and becomes a dead letter
 DEAD_LETTER_BYTES_MAX = 2_359_296  # 2.25 MiB: the largest event, its headers, a batch around it
@@ -22,6 +32,8 @@ _POLL_S = 0.02
 _KEEP = {"retention.ms": "-1"}
 _SETTINGS = {
     EVENTS: _KEEP | {"max.message.bytes": str(EVENT_BYTES_MAX)},
+    DECISIONS: _KEEP,  # fee statements are made of these two, too
+    FUNDING: _KEEP,
     DEAD_LETTERS: _KEEP | {"max.message.bytes": str(DEAD_LETTER_BYTES_MAX)},
     CONTROL: {"cleanup.policy": "compact"},
     CLOCK: {"retention.ms": "86400000"},

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from streams.commands.replay import Summary
 from streams.errors import DipperError
 
 EXIT_CASES_FAIL = 1
@@ -21,6 +22,7 @@ def register(app: typer.Typer) -> None:
     group.command(epilog="Example: dipper policy check examples/policies")(check)
     group.command(
         epilog="Example: dipper policy impact examples/policies mine --events events.jsonl.gz"
+        " --summary json"
     )(impact)
     app.add_typer(group, name="policy")
 
@@ -91,7 +93,9 @@ def impact(
     ] = None,
     report: Annotated[Path | None, typer.Option(help="HTML page to write.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    summary: Annotated[
+        Summary, typer.Option(help="json: the last line is one JSON object.")
+    ] = Summary.text,
 ) -> None:
     """Tell what a change of policy does to who is approved: A decided these events, what of B?
 
@@ -107,7 +111,7 @@ def impact(
     )
     with progress(f"replay {events}", quiet=quiet) as show:
         figures = study(question, on_progress=show)
-    if as_json:
+    if summary is Summary.json:
         typer.echo(orjson.dumps(figures).decode())
         return
     typer.echo(

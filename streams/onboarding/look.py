@@ -6,8 +6,10 @@ from pathlib import Path
 from features.errors import CatalogError
 from models.errors import ModelError
 from models.policy.errors import PolicyError
+from models.policy.platform import FEES_FILE, Institution
 from streams.config import load_deployment
 from streams.errors import DipperError
+from streams.fees.schedule import read_schedule
 
 
 def look(path: Path) -> Iterator[str]:
@@ -27,6 +29,7 @@ def look(path: Path) -> Iterator[str]:
                 f"outstanding up to {institution.caps.outstanding_cents / 100:,.2f}, "
                 f"commitments up to {institution.caps.commitment_cents / 100:,.2f}"
             )
+            yield _fees(institution)
     for info in infos:
         document = info.document
         parts = [f"{len(document.application.rules)} rules"]
@@ -35,6 +38,18 @@ def look(path: Path) -> Iterator[str]:
         parts.append(f"{len(document.cases)} cases")
         yield f"{info.id}  sha256 {info.sha256[:16]}  {', '.join(parts)}"
     yield f"{len(infos)} policies are in order"
+
+
+def _fees(institution: Institution) -> str:
+    path = institution.path.parent / FEES_FILE
+    if not path.exists():
+        return f"{institution.id}  no {FEES_FILE}: no statement can be made"
+    schedule = read_schedule(path)
+    terms = schedule.terms[-1]
+    return (
+        f"{institution.id}  fees sha256 {schedule.sha256[:16]}, months of {schedule.time_zone}, "
+        f"terms from {terms.from_} on, {len(terms.drawn)} tiers"
+    )
 
 
 def config_folder(path: Path) -> Path:

@@ -24,6 +24,7 @@ _POLICY_FILES = (
     "cash_line_draw.csv",
     "instalment_loan.toml",
     "instalment_loan.csv",
+    "fees.toml",
 )
 
 

@@ -177,7 +177,8 @@ def test_the_command_prints_what_the_function_returns(
         "flipped_to_approve", "flipped_to_decline", "approval_rate_before", "approval_rate_after",
     )  # fmt: skip
     for arguments in (
-        ["policy", "impact", str(POLICIES), str(stricter), "--events", str(log[0]), "--json"],
+        ["policy", "impact", str(POLICIES), str(stricter), "--events", str(log[0]),
+         "--summary", "json"],
         ["replay", str(log[0]), "--policy", str(POLICIES), "--against", str(stricter),
          "--summary", "json"],
     ):  # fmt: skip
