@@ -1,19 +1,22 @@
 """Logs for benchmarks onto Kafka, and results from there."""
 
 import asyncio
+import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, Self
 
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import NewTopic
 from aiokafka.errors import KafkaError
 
 from streams.bench.traffic import Record
 from streams.broker.access import make_admin
 from streams.broker.client import make_consumer, make_producer, stop_client
+from streams.errors import DipperError
 
 _BATCHES_AT_ONCE = 32
+_GONE_S_MAX = 30.0
+_POLL_S = 0.1
 # The broker's own time on every batch, so that all systems are timed by one clock.
 _BY_THE_BROKER = {"message.timestamp.type": "LogAppendTime", "retention.ms": "-1"}
 
@@ -25,43 +28,63 @@ class Written(NamedTuple):
     times_ms: list[int]
 
 
-@asynccontextmanager
-async def _admin(bootstrap: str) -> Any:
-    admin = make_admin(bootstrap)
-    await admin.start()
-    try:
-        yield admin
-    finally:
-        await admin.close()
+class Probe:
+    """Asks a broker how far things are: `async with Probe(bootstrap) as probe`.
 
+    One connection for all questions, since to make one costs more than to ask.
+    """
 
-async def make_topics(bootstrap: str, names: Iterable[str], partitions: int) -> None:
-    """Make topics whose records carry the time at which the broker appended them."""
-    async with _admin(bootstrap) as admin:
+    def __init__(self, bootstrap: str) -> None:
+        self._admin = make_admin(bootstrap)
+        self._consumer: AIOKafkaConsumer = make_consumer(bootstrap)
+
+    async def __aenter__(self) -> Self:
+        await self._admin.start()
+        await self._consumer.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await stop_client(self._consumer)
+        await self._admin.close()
+
+    async def make_topics(self, names: Iterable[str], partitions: int) -> None:
+        """Make topics whose records carry the time at which the broker appended them."""
         new = [NewTopic(name, partitions, 1, topic_configs=_BY_THE_BROKER) for name in names]
-        await admin.create_topics(new)
+        await self._admin.create_topics(new)
 
+    async def drop_topics(self, names: Iterable[str]) -> None:
+        """Delete topics, and return when they are gone; `DipperError` where they stay."""
+        gone = set(names)
+        await self._admin.delete_topics(list(gone))
+        deadline = time.monotonic() + _GONE_S_MAX
+        while gone & set(await self._admin.list_topics()):
+            if time.monotonic() > deadline:
+                raise DipperError(f"Apache Kafka has not deleted its topics in {_GONE_S_MAX:.0f} s")
+            await asyncio.sleep(_POLL_S)
 
-async def committed(bootstrap: str, group: str, topic: str) -> dict[int, int]:
-    """Return the group's committed offset by partition of `topic`; none before it has begun."""
-    async with _admin(bootstrap) as admin:
+    async def committed(self, group: str, topic: str) -> dict[int, int]:
+        """Return the group's committed offset by partition of `topic`; none before it has begun."""
         try:
-            found = await admin.list_consumer_group_offsets(group)
+            found = await self._admin.list_consumer_group_offsets(group)
         except KafkaError:
             return {}  # a coordinator is named when the first group asks for one
-    return {tp.partition: int(at.offset) for tp, at in found.items() if tp.topic == topic}
+        return {tp.partition: int(at.offset) for tp, at in found.items() if tp.topic == topic}
 
-
-async def members(bootstrap: str, group: str) -> int:
-    """Return how many members a group has that has settled who reads what; 0 while it has not."""
-    async with _admin(bootstrap) as admin:
+    async def members(self, group: str) -> int:
+        """Return how many members a group has that has settled who reads what; 0 before."""
         try:
-            (answer,) = await admin.describe_consumer_groups([group])
+            (answer,) = await self._admin.describe_consumer_groups([group])
         except KafkaError:
             return 0
-    (found,) = answer.groups
-    state, joined = found[2], found[5]
-    return len(joined) if state == "Stable" else 0
+        (found,) = answer.groups
+        state, joined = found[2], found[5]
+        return len(joined) if state == "Stable" else 0
+
+    async def ends(self, topic: str, partitions: int) -> list[int]:
+        """Return the offset after the last committed record of each partition."""
+        wanted = [TopicPartition(topic, number) for number in range(partitions)]
+        found = await self._consumer.end_offsets(wanted)
+        return [int(found[each]) for each in wanted]
 
 
 class Feeder:
@@ -101,21 +124,10 @@ class Feeder:
             yield batch
 
 
-async def ends(bootstrap: str, topic: str, partitions: int) -> list[int]:
-    """Return the offset after the last committed record of each partition."""
-    consumer = make_consumer(bootstrap)
-    await consumer.start()
-    try:
-        wanted = [TopicPartition(topic, number) for number in range(partitions)]
-        found = await consumer.end_offsets(wanted)
-        return [int(found[each]) for each in wanted]
-    finally:
-        await stop_client(consumer)
-
-
-async def read(bootstrap: str, topic: str, first: Sequence[int]) -> list[Written]:
-    """Return what stands committed in each partition of `topic` from offset `first` on."""
-    stop = await ends(bootstrap, topic, len(first))
+async def read(
+    bootstrap: str, topic: str, first: Sequence[int], stop: Sequence[int]
+) -> list[Written]:
+    """Return what stands committed in each partition of `topic`, offsets `first` to `stop`."""
     consumer = make_consumer(bootstrap)
     await consumer.start()
     try:

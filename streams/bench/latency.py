@@ -21,7 +21,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from numpy.typing import NDArray
 
 from streams.bench.digest import Digest
-from streams.bench.feed import Feeder, committed, make_topics
+from streams.bench.feed import Feeder, Probe
 from streams.bench.prepare import make_step, prepare, run, signing_key
 from streams.bench.systems import EOS, FULL, Job, Running, dipper
 from streams.bench.traffic import Record
@@ -140,7 +140,8 @@ class _Bench:
     async def run(self, rates: Sequence[int], seconds: float) -> list[Latency]:
         deployment, key = self._deployment, self._deployment.platform.decision_key
         async with KafkaBroker() as broker:
-            await make_topics(broker.bootstrap, [EVENTS.name, DECISIONS.name], PARTITIONS)
+            async with Probe(broker.bootstrap) as probe:
+                await probe.make_topics([EVENTS.name, DECISIONS.name], PARTITIONS)
             await ensure_topics(broker.bootstrap, PARTITIONS)
             self._on_stage("population")
             head = opening(signing_key(deployment), deployment.caps, PARTITIONS)
@@ -170,15 +171,16 @@ class _Bench:
 
     async def _caught_up(self, worker: Running, job: Job) -> None:
         deadline = time.monotonic() + _CATCH_UP_S_MAX
-        while True:
-            if (words := worker.last_words()) is not None:
-                raise DipperError(f"the worker ended: {words}")
-            done = await committed(job.broker, job.group, EVENTS.name)
-            if all(done.get(n, 0) >= end for n, end in enumerate(self._offsets)):
-                return
-            if time.monotonic() > deadline:
-                raise DipperError(f"the worker did not catch up in {_CATCH_UP_S_MAX:.0f} s")
-            await asyncio.sleep(0.1)
+        async with Probe(job.broker) as probe:
+            while True:
+                if (words := worker.last_words()) is not None:
+                    raise DipperError(f"the worker ended: {words}")
+                done = await probe.committed(job.group, EVENTS.name)
+                if all(done.get(n, 0) >= end for n, end in enumerate(self._offsets)):
+                    return
+                if time.monotonic() > deadline:
+                    raise DipperError(f"the worker did not catch up in {_CATCH_UP_S_MAX:.0f} s")
+                await asyncio.sleep(0.1)
 
     async def _one(self, worker: Running, job: Job, rate: int, seconds: float) -> Latency:
         self._on_stage(f"{rate:,} a second: make the load")

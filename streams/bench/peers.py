@@ -1,7 +1,7 @@
 """dipper and other systems side by side: the same log, the same Kafka, the same answers.
 
-1. Both jobs get a Kafka of their own, and its log: a first section for the slowest system, further
-   ones for faster systems.
+1. On one Kafka each job has its log: a first section for the slowest system, further ones for
+   faster systems.
 2. Each system reads the log from its start with a group of its own, until its offsets are
    committed.
 3. Its rate is taken from the broker's own times on its results, from half of the way on: neither
@@ -16,11 +16,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from aiokafka.errors import KafkaError
 from rich.table import Table
 
 from streams.bench.cpu import cpu_seconds, family, resident_bytes
 from streams.bench.digest import Digest
-from streams.bench.feed import Feeder, Written, committed, ends, make_topics, members, read
+from streams.bench.feed import Feeder, Probe, Written, read
 from streams.bench.logs import FullLog, Log, Share, ThinLog, source_offset
 from streams.bench.prepare import prepare
 from streams.bench.systems import EOS, FULL, SYSTEMS, THIN, Job, Running, System, missing
@@ -35,8 +36,9 @@ from streams.topology import DECISIONS, EVENTS
 PARTITIONS = 2
 WARM_SHARE = 0.5  # of the log, before the clock starts: compilers of the JVM take their time
 _STALL_S_MAX = 60.0
-_POLL_S = 0.25
-_SETTLE_S = 2.0  # a member that has joined still looks up its offsets and tables
+_SYSTEM_S_MAX = 240.0
+_POLL_S = 0.1
+_SETTLE_S = 1.0  # a member that has joined still looks up its offsets and tables
 _VISIBLE_S_MAX = 10.0
 
 
@@ -49,7 +51,7 @@ class Scale(NamedTuple):
     events_min: int
 
 
-SMALL = Scale(2.0, 50, 31, 1_850)
+SMALL = Scale(0.9, 50, 31, 1_850)
 USUAL = Scale(8.0, 200, 31, 5_000)
 
 
@@ -68,6 +70,11 @@ class Measured(NamedTuple):
     broker_cpu_us_per_event: float = 0.0
     resident_mib: float = 0.0
     failed: str = ""  # why it could not run
+    wrong: bool = False  # its results are not those that are expected
+
+
+class _WrongResultsError(DipperError):
+    """A system's results are missing, or not the expected ones."""
 
 
 class Cost(NamedTuple):
@@ -84,52 +91,70 @@ def bench_peers(
     on_stage: Callable[[str], None] = lambda _: None,
     jobs: Sequence[str] = (THIN, FULL),
 ) -> list[Measured]:
-    """Measure; raise `DipperError` where a system's results are not the expected ones."""
+    """Measure each system at each job that it takes.
+
+    A system that cannot be run, ends, stalls or gives results that are not the expected ones has a
+    row that says so; the others are measured all the same.
+    """
     with tempfile.TemporaryDirectory(prefix="dipper-bench-") as name:
-        folder = Path(name)
-        on_stage("train the model")
-        deployment = prepare(folder / "config", trees=scale.trees, leaves=scale.leaves)
-        found = []
+        return asyncio.run(_bench(systems, scale, Path(name), on_stage, jobs))
+
+
+async def _bench(
+    systems: Sequence[System],
+    scale: Scale,
+    folder: Path,
+    on_stage: Callable[[str], None],
+    jobs: Sequence[str],
+) -> list[Measured]:
+    on_stage("start Apache Kafka, train the model")
+    training = asyncio.create_task(
+        asyncio.to_thread(prepare, folder / "config", trees=scale.trees, leaves=scale.leaves)
+    )
+    found: list[Measured] = []
+    async with KafkaBroker() as broker:
+        deployment = await training
         for job in jobs:
+            asked = Job(
+                job, broker.bootstrap, "", PARTITIONS, deployment.folder, folder, broker.pid
+            )
             taking = [system for system in systems if job in system.rates]
-            found += asyncio.run(_measure_job(job, taking, scale, deployment, folder, on_stage))
-        _agree(found)
-        return found
+            found += await _measure_job(asked, taking, scale, deployment, on_stage)
+    return found
 
 
 async def _measure_job(
-    job: str,
+    job: Job,
     systems: Sequence[System],
     scale: Scale,
     deployment: Deployment,
-    folder: Path,
     on_stage: Callable[[str], None],
 ) -> list[Measured]:
     lengths = {
-        system.id: max(scale.events_min, int(scale.seconds * system.rates[job]))
+        system.id: max(scale.events_min, int(scale.seconds * system.rates[job.name]))
         for system in systems
     }
-    async with KafkaBroker() as broker:
-        topics = {EVENTS.name, DECISIONS.name}
-        topics |= {name for system in systems for name in (system.source, system.sink())}
-        await make_topics(broker.bootstrap, topics, PARTITIONS)
-        await ensure_topics(broker.bootstrap, PARTITIONS)
-        log, which = _make_log(job, deployment, lengths)
-        on_stage(f"{job}: make the log")
-        async with Feeder(broker.bootstrap, EVENTS.name) as feeder:
-            for partition, records in log.parts():
-                await feeder.publish(partition, records)
-        found = []
-        for system in systems:
-            on_stage(f"{job}: {system.name}, {system.guarantee}")
-            group = f"{system.id}-{job}"
-            asked = Job(
-                job, broker.bootstrap, group, PARTITIONS, deployment.folder, folder, broker.pid
-            )
-            shares = log.shares[0], log.shares[which[system.id]]
-            late = log.first if system.joins_first else ()
-            assert not late or which[system.id] == 0
-            found.append(await measure(system, asked, *shares, late=late))
+    topics = {EVENTS.name, DECISIONS.name}
+    topics |= {name for system in systems for name in (system.source, system.sink())}
+    async with Probe(job.broker) as probe:
+        await probe.make_topics(topics, PARTITIONS)
+    await ensure_topics(job.broker, PARTITIONS)
+    log, which = _make_log(job.name, deployment, lengths)
+    on_stage(f"{job.name}: make the log")
+    async with Feeder(job.broker, EVENTS.name) as feeder:
+        for partition, records in log.parts():
+            await feeder.publish(partition, records)
+    found = []
+    for system in systems:
+        on_stage(f"{job.name}: {system.name}, {system.guarantee}")
+        asked = job._replace(group=f"{system.id}-{job.name}")
+        shares = log.shares[0], log.shares[which[system.id]]
+        late = log.first if system.joins_first else ()
+        assert not late or which[system.id] == 0
+        found.append(await measure(system, asked, *shares, late=late))
+    # The next job has the same topics, and a broker that is warm.
+    async with Probe(job.broker) as probe:
+        await probe.drop_topics(topics)
     return found
 
 
@@ -158,46 +183,79 @@ async def measure(
 
     The clock starts where `warm_up` ends, by default half of the way. `common` is the share
     whose results are hashed, to compare systems by. `late` is published, by partition, to a system
-    that joins first.
+    that joins first. Where the system fails, `failed` says why.
     """
-    about = (system.name, system.guarantee, job.name, system.processes)
-    if why := missing(system):
-        return Measured(*about, 0, 0.0, 0.0, "", failed=why)
-    before = await ends(job.broker, system.sink(), job.partitions)
-    with Running(system, job) as running:
-        if late:
-            await _publish_late(system, job, late)
-        cost = await _until_done(system, running, job, share, before)
-    if isinstance(cost, str):
-        return Measured(*about, 0, 0.0, 0.0, "", failed=cost)
-    deadline = time.monotonic() + _VISIBLE_S_MAX
-    results = await read(job.broker, system.sink(), before)
-    while any(len(w.values) < n for w, n in zip(results, share.outputs, strict=True)):
-        if time.monotonic() > deadline:
-            raise DipperError(f"{system.name}, {job.name}: results are missing")
-        results = await read(job.broker, system.sink(), before)
-    mine = Digest()
-    first = Digest()
+    row = Measured(
+        system.name, system.guarantee, job.name, system.processes, 0, 0.0, 0.0, "",
+        failed=missing(system),
+    )  # fmt: skip
+    if row.failed:
+        return row
+    try:
+        return await _measure(row, system, job, common, share, warm_up, late)
+    except (DipperError, KafkaError, OSError) as error:
+        wrong = isinstance(error, _WrongResultsError)
+        return row._replace(failed=str(error) or repr(error), wrong=wrong)
+
+
+async def _measure(
+    row: Measured,
+    system: System,
+    job: Job,
+    common: Share,
+    share: Share,
+    warm_up: Share | None,
+    late: Sequence[Sequence[Record]],
+) -> Measured:
+    async with Probe(job.broker) as probe:
+        before = await probe.ends(system.sink(), job.partitions)
+        with Running(system, job) as running:
+            if late:
+                await _publish_late(probe, system, job, running, late)
+            cost = await _until_done(probe, system, running, job, share, before)
+        results = await _results(probe, system, job, share, before)
+    mine, first = Digest(), Digest()
     for written, count, common_count in zip(results, share.outputs, common.outputs, strict=True):
         mine.add(written.values[:count])
         first.add(written.values[:common_count])
     if mine.hex != share.sha256 or first.hex != common.sha256:
-        raise DipperError(f"{system.name}, {job.name}: the results are not those that are expected")
+        raise _WrongResultsError("its results are not those that are expected")
     warm = warm_up.records if warm_up else [WARM_SHARE * count for count in share.records]
     events, seconds = _rate(job.name, results, share, warm)
-    records = sum(share.records)
-    return Measured(
-        *about, events, round(seconds, 3), round(events / seconds, 1), first.hex,
-        round(1e6 * cost.cpu_s / records, 3), round(1e6 * cost.broker_cpu_s / records, 3),
-        round(cost.resident_mib, 1),
-    )  # fmt: skip
+    per_event = 1e6 / sum(share.records)
+    return row._replace(
+        events=events,
+        seconds=round(seconds, 3),
+        events_per_second=round(events / seconds, 1),
+        sha256=first.hex,
+        cpu_us_per_event=round(per_event * cost.cpu_s, 3),
+        broker_cpu_us_per_event=round(per_event * cost.broker_cpu_s, 3),
+        resident_mib=round(cost.resident_mib, 1),
+    )
 
 
-async def _publish_late(system: System, job: Job, late: Sequence[Sequence[Record]]) -> None:
-    deadline = time.monotonic() + _STALL_S_MAX
-    while await members(job.broker, job.group) < system.processes:
+async def _results(
+    probe: Probe, system: System, job: Job, share: Share, before: Sequence[int]
+) -> list[Written]:
+    """Return what the system wrote, when as much of it can be read as is expected."""
+    deadline = time.monotonic() + _VISIBLE_S_MAX
+    while True:
+        stop = await probe.ends(system.sink(), job.partitions)
+        results = await read(job.broker, system.sink(), before, stop)
+        if all(len(w.values) >= n for w, n in zip(results, share.outputs, strict=True)):
+            return results
         if time.monotonic() > deadline:
-            return  # then nothing comes, and that is said
+            raise _WrongResultsError("results are missing")
+
+
+async def _publish_late(
+    probe: Probe, system: System, job: Job, running: Running, late: Sequence[Sequence[Record]]
+) -> None:
+    deadline = time.monotonic() + _STALL_S_MAX
+    while await probe.members(job.group) < system.processes:
+        _must_run(running)
+        if time.monotonic() > deadline:
+            raise DipperError(f"its members did not join in {_STALL_S_MAX:.0f} s")
         await asyncio.sleep(_POLL_S)
     await asyncio.sleep(_SETTLE_S)
     async with Feeder(job.broker, system.source) as feeder:
@@ -206,34 +264,41 @@ async def _publish_late(system: System, job: Job, late: Sequence[Sequence[Record
 
 
 async def _until_done(
-    system: System, running: Running, job: Job, share: Share, before: Sequence[int]
-) -> Cost | str:
-    """Return what it took until the share was done; else why it could not.
+    probe: Probe, system: System, running: Running, job: Job, share: Share, before: Sequence[int]
+) -> Cost:
+    """Return what it took until the share was done.
 
     Exactly once: until the group has committed it. At least once a result stands as soon as it is
     written, and some systems commit late: until there are as many results as the share has.
+    Raises `DipperError` where it ends, stalls or is too slow.
     """
     done: list[int] = []
-    moved = time.monotonic()
+    began = moved = time.monotonic()
     broker = cpu_seconds(family(job.broker_pid))
     wanted = share.records if system.guarantee == EOS else share.outputs
     while not done or any(at < count for at, count in zip(done, wanted, strict=True)):
         await asyncio.sleep(_POLL_S)
-        if (words := running.last_words()) is not None:
-            return words
+        _must_run(running)
         if system.guarantee == EOS:
-            offsets = await committed(job.broker, job.group, EVENTS.name)
+            offsets = await probe.committed(job.group, EVENTS.name)
             now = [offsets.get(number, 0) for number in range(job.partitions)]
         else:
-            stand = await ends(job.broker, system.sink(), job.partitions)
+            stand = await probe.ends(system.sink(), job.partitions)
             now = [end - start for end, start in zip(stand, before, strict=True)]
         if now != done:
             done, moved = now, time.monotonic()
         elif time.monotonic() - moved > _STALL_S_MAX:
-            return f"nothing moved for {_STALL_S_MAX:.0f} s, at {done} of {wanted}"
+            raise DipperError(f"nothing moved for {_STALL_S_MAX:.0f} s, at {done} of {wanted}")
+        if time.monotonic() - began > _SYSTEM_S_MAX:
+            raise DipperError(f"not done in {_SYSTEM_S_MAX:.0f} s, at {done} of {wanted}")
     pids = running.pids
     broker = cpu_seconds(family(job.broker_pid)) - broker
     return Cost(cpu_seconds(pids), broker, resident_bytes(pids) / (1 << 20))
+
+
+def _must_run(running: Running) -> None:
+    if (words := running.last_words()) is not None:
+        raise DipperError(words)
 
 
 def _rate(
@@ -257,11 +322,16 @@ def _rate(
     return total - before, (end_ms - warm_ms) / 1_000
 
 
-def _agree(found: Sequence[Measured]) -> None:
+def faults(found: Sequence[Measured]) -> list[str]:
+    """Return in a sentence each what must not be: wrong results, systems that differ, and dipper
+    itself not having run.
+    """
+    said = [f"{each.system}, {each.job}: {each.failed}" for each in found
+            if each.wrong or (each.failed and each.system == "dipper")]  # fmt: skip
     for job in (THIN, FULL):
-        hashes = {each.sha256 for each in found if each.job == job and not each.failed}
-        if len(hashes) > 1:
-            raise DipperError(f"{job}: systems differ in their results")
+        if len({each.sha256 for each in found if each.job == job and not each.failed}) > 1:
+            said.append(f"{job}: systems differ in their results")
+    return said
 
 
 def ratio(found: Sequence[Measured], each: Measured) -> float:
@@ -285,7 +355,7 @@ def comparison(found: Sequence[Measured]) -> dict[str, Any]:
             "events": each.events,
             "sha256": each.sha256,
         } | ({"could_not_run": each.failed} if each.failed else {})
-    return {"systems": systems, "hashes_agree": True, "partitions": PARTITIONS}
+    return {"systems": systems, "hashes_agree": not faults(found), "partitions": PARTITIONS}
 
 
 def table(found: Sequence[Measured]) -> Table:

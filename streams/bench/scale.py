@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from streams.bench.digest import Digest
-from streams.bench.feed import Feeder, make_topics
+from streams.bench.feed import Feeder, Probe
 from streams.bench.logs import FullLog, Log, Share
 from streams.bench.peers import Measured, measure
 from streams.bench.prepare import make_step, prepare, run, signing_key
@@ -105,7 +105,8 @@ async def _runs(
 ) -> list[Scaled]:
     found = []
     async with KafkaBroker() as broker:
-        await make_topics(broker.bootstrap, [EVENTS.name, DECISIONS.name], log.partitions)
+        async with Probe(broker.bootstrap) as probe:
+            await probe.make_topics([EVENTS.name, DECISIONS.name], log.partitions)
         await ensure_topics(broker.bootstrap, log.partitions)
         on_stage(f"{traffic}, partitions {log.partitions}: make the log")
         async with Feeder(broker.bootstrap, EVENTS.name) as feeder:

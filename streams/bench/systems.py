@@ -178,7 +178,7 @@ def missing(system: System) -> str:
     if system.name.startswith("Flink"):
         tools = flink.missing_tools()
         return f"{' and '.join(tools)} not found on the path" if tools else ""
-    if importlib.util.find_spec(system.module) is None:
+    if system.module and importlib.util.find_spec(system.module) is None:
         return f"{system.module} is not installed: it is in the group `bench`"
     return ""
 

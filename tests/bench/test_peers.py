@@ -1,5 +1,7 @@
 """The peers of `dipper bench peers` without a broker: their decisions are dipper's bytes."""
 
+import sys
+
 import numpy as np
 import orjson
 import pytest
@@ -7,9 +9,17 @@ import pytest
 from streams.bench.digest import Digest
 from streams.bench.feed import Written
 from streams.bench.logs import FullLog, Share, ThinLog
-from streams.bench.peers import Measured, Scale, _rate, bench_peers, comparison, ratio
+from streams.bench.peers import (
+    Measured,
+    Scale,
+    _rate,
+    bench_peers,
+    comparison,
+    faults,
+    ratio,
+)
 from streams.bench.prepare import make_step, prepare, run, signing_key
-from streams.bench.systems import SYSTEMS, THIN, chosen
+from streams.bench.systems import ALO, SYSTEMS, THIN, Job, System, chosen
 from streams.bench.thin import ThinStep
 from streams.bench.traffic import Record
 from streams.bench.workload import Cohort, cohorts_for, is_request, opening
@@ -173,10 +183,38 @@ def test_an_unknown_system_is_refused_in_a_sentence() -> None:
         chosen("dipper,spark", small=False)
 
 
+def _ends_at_once(code: str) -> System:
+    def command(_: System, __: Job, ___: int) -> list[str]:
+        return [sys.executable, "-c", code]
+
+    return System("fragile", ALO, {THIN: 100}, 1, command)
+
+
 def test_the_thin_job_on_apache_kafka(kafka_broker: Broker) -> None:
-    """dipper, exactly once, and plain aiokafka add up the same log on a real Kafka, alike."""
+    """dipper, exactly once, and plain aiokafka add up the same log on a real Kafka, alike; a system
+    that ends says why in its row, and takes nothing from the others.
+    """
     systems = [system for system in SYSTEMS if (system.name, system.guarantee) in _TINY]
-    found = bench_peers(systems, Scale(0.1, 5, 7, 5_000), jobs=[THIN])
-    assert [each.failed for each in found] == ["", ""]
-    assert len({each.sha256 for each in found}) == 1
-    assert all(each.events_per_second > 0 for each in found)
+    systems[1:1] = [_ends_at_once("raise SystemExit('out of luck')")]
+    first, failed, last = bench_peers(systems, Scale(0.1, 5, 7, 5_000), jobs=[THIN])
+    assert failed.failed == "ended with 1: out of luck"
+    assert [first.failed, last.failed] == ["", ""]
+    assert first.sha256 == last.sha256
+    assert first.events_per_second > 0
+    assert last.events_per_second > 0
+    assert faults([first, failed, last]) == []
+
+
+def test_what_must_not_be_is_a_fault() -> None:
+    """Wrong results, differing systems and a dipper that did not run are faults; a peer that could
+    not run is none.
+    """
+
+    def row(system: str, sha256: str, failed: str = "", *, wrong: bool = False) -> Measured:
+        rate = 0.0 if failed else 1.0
+        return Measured(system, ALO, THIN, 1, 1, 1.0, rate, sha256, failed=failed, wrong=wrong)
+
+    assert faults([row("dipper", "x"), row("a", "x"), row("b", "", "not installed")]) == []
+    assert faults([row("dipper", "x"), row("a", "y")]) == ["thin: systems differ in their results"]
+    assert faults([row("a", "", "missing", wrong=True)]) == ["a, thin: missing"]
+    assert faults([row("dipper", "", "ended with 1")]) == ["dipper, thin: ended with 1"]

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from streams.commands.bench import Summary
+from streams.errors import DipperError
 
 
 def register(group: typer.Typer) -> None:
@@ -33,7 +34,7 @@ def peers(
 
     from rich.console import Console
 
-    from streams.bench.peers import SMALL, USUAL, bench_peers, comparison, table
+    from streams.bench.peers import SMALL, USUAL, bench_peers, comparison, faults, table
     from streams.bench.results import benchmark, save
     from streams.bench.systems import chosen
 
@@ -49,3 +50,5 @@ def peers(
     Console().print(table(found))
     if summary is Summary.json:
         typer.echo(json.dumps(compared))
+    if wrong := faults(found):
+        raise DipperError("; ".join(wrong))
