@@ -1,8 +1,9 @@
 """The training set: features as they were at each request, with what became of it.
 
 1. Replay the log through the step that decides live, so that a feature in training is the feature
-that the worker will see. 2. Take each request's feature vector from its evidence. 3. Join the
-labels that were known by `as_of_ms`, by applicant and request id.
+that the worker will see. 2. Take each request's feature vector from its evidence. 3. Join what
+was known by `as_of_ms` to have become of it, by applicant and request id: from a file of labels, or
+from the log's own loan events by a definition.
 """
 
 import shutil
@@ -16,6 +17,8 @@ import polars as pl
 from features.catalog import Catalog, load_catalog
 from models.errors import ModelError
 from models.policy.platform import load_platform
+from models.train.book import read_book
+from models.train.label import BAD, GOOD, labels_of, read_definition
 from streams.config import PUBLIC_KEY_FILE, load_deployment
 from streams.replay import replay
 
@@ -59,9 +62,14 @@ def dataset(
     as_of_ms: int | None = None,
     policies: bool = True,
     partitions: int = 1,
+    every: bool = False,
 ) -> pl.DataFrame:
-    """Return one row a labelled request, oldest first: REQUEST, bad, known_at, and every feature.
+    """Return one row a labelled request, oldest first: REQUEST, label, bad, known_at, and every
+    feature.
 
+    `labels`: a CSV or a frame of labels, or a TOML definition of what bad means, which is then read
+    off the log's loan events (`models/train/label.py`). `every`: also requests that are neither
+    good nor bad, `bad` null and `label` saying why ("unlabelled" where a labels file is silent).
     Features are float64 by their catalog names; missing is NaN. `side` (consumer, business) keeps
     the requests for products of that side; `as_of_ms` drops labels that were not known by then.
     `events` is what `streams.replay` reads: a file of events, a kept log, a topic.
@@ -69,16 +77,24 @@ def dataset(
     cannot name yet: every request is declined, so offers, lines and loans of ours leave no trace.
     Raises `ModelError` where nothing is left, and what `replay` raises.
     """
-    known = labels if isinstance(labels, pl.DataFrame) else read_labels(labels)
-    if as_of_ms is not None:
-        known = known.filter(pl.col("known_at") <= as_of_ms)
+    definition = known = None
+    if isinstance(labels, Path) and labels.suffix == ".toml":
+        definition = read_definition(labels)
+    else:
+        known = labels if isinstance(labels, pl.DataFrame) else read_labels(labels)
     with _folder(config, policies=policies) as folder:
         result = replay(events, load_deployment(folder, features="all"), partitions=partitions)
+    if definition is not None:
+        book = read_book(events, until_ms=as_of_ms)
+        known = labels_of(result.decisions, book, definition)
+    assert known is not None
+    if as_of_ms is not None:
+        known = known.filter(pl.col("known_at").is_null() | (pl.col("known_at") <= as_of_ms))
     products = None
     if side is not None:
         products = [p.id for p in load_platform(config).products if p.side == side]
     names = list(catalog_of(config).columns)
-    return label_requests(result.decisions, result.evidence, known, names, products)
+    return label_requests(result.decisions, result.evidence, known, names, products, every=every)
 
 
 def label_requests(
@@ -87,8 +103,10 @@ def label_requests(
     labels: pl.DataFrame,
     features: Sequence[str],
     products: Sequence[str] | None = None,
+    *,
+    every: bool = False,
 ) -> pl.DataFrame:
-    """Return `dataset`'s frame from what a replay wrote: the requests that have a label.
+    """Return `dataset`'s frame from what a replay wrote: the requests that have a label, or all.
 
     The two share the decision's id. A drawdown names no product: it has that of its line, whose id
     is the id of the decision that opened it. `products`: only requests for those. Raises
@@ -103,18 +121,34 @@ def label_requests(
     if products is not None:
         requests = requests.filter(pl.col("product").is_in(list(products)))
     behind = evidence.select("decision", *features)
+    if "label" not in labels.columns:
+        word = pl.when(pl.col("bad") == 1).then(pl.lit(BAD)).otherwise(pl.lit(GOOD))
+        labels = labels.with_columns(label=word)
     frame = (
         requests.join(behind, left_on="id", right_on="decision", validate="1:1")
-        .join(labels, left_on=("applicant", "request"), right_on=("applicant", "id"))
+        .join(labels, left_on=("applicant", "request"), right_on=("applicant", "id"), how="left")
+        .with_columns(pl.col("label").fill_null("unlabelled"))
         .sort("at", "applicant", "request")
-        .select(*REQUEST, "bad", "known_at", *features)
+        .select(*REQUEST, "label", "bad", "known_at", *features)
     )
-    if not frame.height:
+    return frame if every else labelled(frame)
+
+
+def labelled(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows of `dataset`'s frame that are good or bad; `ModelError` where none is."""
+    known = frame.filter(pl.col("bad").is_not_null())
+    if not known.height:
         raise ModelError(
-            f"labels: none of the log's {requests.height} requests has one;"
+            f"labels: none of the log's {frame.height} requests has one ({counted(frame)});"
             " give the labels of this log, known by the day asked for."
         )
-    return frame
+    return known
+
+
+def counted(frame: pl.DataFrame) -> str:
+    """Say how many rows have each label."""
+    counts = frame.group_by("label").len().sort("len", "label", descending=True).rows()
+    return ", ".join(f"{count:,} {word}" for word, count in counts)
 
 
 def catalog_of(config: Path) -> Catalog:

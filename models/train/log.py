@@ -9,7 +9,15 @@ import polars as pl
 
 from features.catalog import Catalog
 from models.errors import ModelError
-from models.train.dataset import catalog_of, categorical, dataset, monotone, trainable
+from models.train.dataset import (
+    catalog_of,
+    categorical,
+    counted,
+    dataset,
+    labelled,
+    monotone,
+    trainable,
+)
 from models.train.fit import TrainingResult, train
 from streams import step
 from streams.kernel_cache import code_hash
@@ -39,7 +47,10 @@ def train_on_log(
     catalog = catalog_of(config)
     if isinstance(features, Path):
         features = read_features(features, catalog)
-    frame = dataset(events, labels, config, side=side, as_of_ms=as_of_ms, policies=policies)
+    whole = dataset(
+        events, labels, config, side=side, as_of_ms=as_of_ms, policies=policies, every=True
+    )
+    frame = labelled(whole)
     names = trainable(frame, catalog) if features is None else list(features)
     return train(
         frame,
@@ -51,7 +62,7 @@ def train_on_log(
         definition_hashes=catalog.definition_hashes,
         categorical=categorical(catalog, names),
         parameters={"monotone_constraints": monotone(catalog, names), **(parameters or {})},
-        lineage=lineage_of(events, labels, catalog, config),
+        lineage=lineage_of(events, labels, catalog, config) | {"rows_by_label": counted(whole)},
         **split,
     )
 

@@ -27,7 +27,10 @@ def describe(
     events: Annotated[
         str, typer.Argument(help="JSON Lines (.gz too), Parquet, or kafka://HOST:PORT/TOPIC.")
     ],
-    label: Annotated[Path, typer.Option(help="Outcomes: a CSV with applicant,id,bad,known_at.")],
+    label: Annotated[
+        Path,
+        typer.Option(help="A CSV with applicant,id,bad,known_at, or a TOML that defines bad."),
+    ],
     config: Annotated[Path, typer.Option(help="Folder of the deployment.")],
     side: Annotated[
         str | None, typer.Option(help="Only requests of this side: consumer or business.")

@@ -32,7 +32,10 @@ def train(
     events: Annotated[
         str, typer.Argument(help="JSON Lines (.gz too), Parquet, or kafka://HOST:PORT/TOPIC.")
     ],
-    label: Annotated[Path, typer.Option(help="Outcomes: a CSV with applicant,id,bad,known_at.")],
+    label: Annotated[
+        Path,
+        typer.Option(help="A CSV with applicant,id,bad,known_at, or a TOML that defines bad."),
+    ],
     config: Annotated[Path, typer.Option(help="Folder of the deployment.")] = Path(
         "examples/policies"
     ),
@@ -84,7 +87,7 @@ def train(
         "name": name,
         "features": features,
         "side": side,
-        "as_of_ms": None if as_of is None else _day_ms(as_of),
+        "as_of_ms": None if as_of is None else day_ms(as_of),
         "policies": not first,
         "parameters": {"learning_rate": learning_rate},
         "fractions": (train_share, calibrate_share, test_share),
@@ -115,7 +118,8 @@ def _train(
         raise DipperError(str(error)) from error
 
 
-def _day_ms(day: str) -> int:
+def day_ms(day: str) -> int:
+    """Return the first millisecond of a day that an option names."""
     try:
         return int(datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp() * 1_000)
     except ValueError as error:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from models.train import book as books
 from models.train.quality import ks_curve, lift, psi, reliability, roc, summary
 from streams.deployment import Deployment
-from streams.study import book as books
 from streams.study.compare import TOLD, Comparison
 from streams.study.fairness import fairness, groups_of
 from streams.study.money import Economics, profit, rough_profit

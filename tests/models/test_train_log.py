@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import orjson
+import polars as pl
 import pytest
 from typer.testing import CliRunner
 
@@ -16,6 +17,7 @@ from streams.simulate.log import Written, write_log
 from streams.simulate.world import WorldConfig
 
 POLICIES = Path(__file__).resolve().parents[2] / "examples" / "policies"
+LABEL = POLICIES.parent / "labels" / "ever30.toml"
 START_MS = 1_767_225_600_000  # 2026-01-01
 
 
@@ -98,3 +100,31 @@ def test_an_unknown_feature_is_told_by_line(tmp_path: Path) -> None:
         read_features(path, load_catalog(None))
     with pytest.raises(ModelError, match="cannot be read"):
         read_features(tmp_path / "none.txt", load_catalog(None))
+
+
+def test_a_data_set_holds_every_request(log: tuple[Path, Path, Written], tmp_path: Path) -> None:
+    """`dipper dataset` writes all requests of the log, with a label or with the reason for none."""
+    events, labels, _ = log
+    frames = []
+    for label in (labels, LABEL):
+        out = tmp_path / f"{label.stem}.parquet"
+        arguments = ["dataset", str(events), "--label", str(label), "--config", str(POLICIES)]
+        done = CliRunner().invoke(app, [*arguments, "--out", str(out)])
+        assert done.exit_code == 0, done.output
+        frames.append(pl.read_parquet(out))
+    by_file, by_log = frames
+    assert by_file.height == by_log.height > 100
+    assert set(by_file["label"]) == {"good", "bad"}
+    # Nobody takes an offer in this log: a definition finds no loan in it, and says so.
+    assert set(by_log["label"]) == {"not_taken", "declined"}
+    assert by_log["bad"].null_count() == by_log.height
+    assert by_file["income_cents"].equals(by_log["income_cents"])
+
+
+def test_training_on_no_outcome_is_told(log: tuple[Path, Path, Written], tmp_path: Path) -> None:
+    """A definition that finds no loan refuses to train, and says what the requests came to."""
+    arguments = ["train", str(log[0]), "--label", str(LABEL), "--config", str(POLICIES)]
+    done = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path / "model")])
+    assert done.exception is not None
+    assert "requests has one" in str(done.exception)
+    assert "not_taken" in str(done.exception)

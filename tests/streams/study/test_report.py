@@ -10,10 +10,10 @@ import orjson
 import polars as pl
 import pytest
 
+from models.train import book
 from models.train.dataset import read_labels
 from streams.errors import DipperError
 from streams.limits import DAY_MS
-from streams.study import book
 from streams.study.compare import compare
 from streams.study.fairness import fairness
 from streams.study.money import Economics, parse_economics

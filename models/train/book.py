@@ -36,8 +36,9 @@ _MONEY = ("principal_cents", "interest_cents", "fee_cents", "penalty_cents")
 
 
 class Book(NamedTuple):
-    """`loans`: applicant, loan, decision, disbursed_at, principal_cents. `dues`: applicant, loan,
-    place (from 0), due_at, covered_at (null: not yet). `seen_ms`: the last time the log tells of.
+    """`loans`: applicant, loan, decision, disbursed_at, principal_cents, written_off_at (null:
+    not). `dues`: applicant, loan, place (from 0), due_at, amount_cents, covered_at (null: not yet).
+    `seen_ms`: the last time the log tells of.
     """
 
     loans: pl.DataFrame
@@ -45,11 +46,13 @@ class Book(NamedTuple):
     seen_ms: int
 
 
-def read_book(events: str | Path, issuers: set[str] | None = None) -> Book | None:
+def read_book(
+    events: str | Path, issuers: set[str] | None = None, until_ms: int | None = None
+) -> Book | None:
     """Return the book of a JSON Lines file (.gz too), None where it holds no disbursed loan.
 
-    `issuers`: only loans of these. Reads what a line says and judges nothing: a line that the step
-    would refuse may be in it.
+    `issuers`: only loans of these; `until_ms`: as it stood at this time. Reads what a line says and
+    judges nothing: a line that the step would refuse may be in it.
     """
     path = Path(events)
     if not path.is_file() or path.suffix in {".parquet", ".pq"}:
@@ -69,7 +72,11 @@ def read_book(events: str | Path, issuers: set[str] | None = None) -> Book | Non
     if issuers is not None:
         frame = frame.filter(pl.col("issuer").is_in(sorted(issuers)))
     times = [value for value in (seen, frame["at"].max()) if isinstance(value, int)]
-    return make_book(frame, max(times, default=0))
+    seen_ms = max(times, default=0)
+    if until_ms is not None:
+        seen_ms = min(seen_ms, until_ms)
+        frame = frame.filter(pl.col("at") <= until_ms)
+    return make_book(frame, seen_ms)
 
 
 def make_book(events: pl.DataFrame, seen_ms: int) -> Book | None:
@@ -88,6 +95,8 @@ def make_book(events: pl.DataFrame, seen_ms: int) -> Book | None:
     )
     if loans.is_empty():
         return None
+    lost = events.filter(pl.col("step") == "written_off").group_by(loan)
+    loans = loans.join(lost.agg(written_off_at=pl.col("at").min()), on=loan, how="left")
     dues = (
         events.filter(pl.col("step") == "due")
         .sort(*loan, "due_at")
@@ -109,7 +118,8 @@ def make_book(events: pl.DataFrame, seen_ms: int) -> Book | None:
     covered = dues.sort("owed").join_asof(
         paid, left_on="owed", right_on="paid", by=loan, strategy="forward", check_sortedness=False
     )
-    picked = covered.select(*loan, "place", "due_at", "covered_at").sort(*loan, "place")
+    columns = (*loan, "place", "due_at", "covered_at")
+    picked = covered.select(*columns, amount_cents="total").sort(*loan, "place")
     return Book(loans, picked.join(loans.select(loan), on=loan, how="semi"), seen_ms)
 
 
