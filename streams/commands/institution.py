@@ -1,4 +1,4 @@
-"""`dipper institution init | check | test`: from nothing to a folder that decides."""
+"""`dipper institution init | check | test | publish`: from nothing to a folder that decides."""
 
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +19,10 @@ def register(app: typer.Typer) -> None:
     group.command(epilog="Example: dipper institution init dawn")(init)
     group.command(epilog="Example: dipper institution check dawn")(check)
     group.command(epilog="Example: dipper institution test dawn")(test)
+    group.command(
+        epilog="Example: dipper institution publish 0123456789abcdef --live examples/policies"
+        " --as anna"
+    )(publish)
     app.add_typer(group, name="institution")
 
 
@@ -55,3 +59,20 @@ def test(path: Folder) -> None:
     from streams.commands.policy import check as run_cases
 
     run_cases(path)
+
+
+def publish(
+    change: Annotated[str, typer.Argument(help="Id of a change, as `dipper change list` shows.")],
+    live: Annotated[Path, typer.Option(help="The deployment that is live.")],
+    who: Annotated[str, typer.Option("--as", help="Your name, for the record.")],
+) -> None:
+    """Put a signed change in the place of what is live; what it replaces is archived beside it.
+
+    Refused where a signature lacks, or where what is live is no longer what was compared.
+    """
+    from streams.change.record import publish as publish_
+
+    made = publish_(live, change, who)
+    for path in made.paths:
+        typer.echo(f"  {path}")
+    typer.echo(f"change {change} is {made.state}; to go back: dipper change back {change}")

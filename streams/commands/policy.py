@@ -1,4 +1,4 @@
-"""`dipper policy check`: load a deployment's policies and run the cases that they carry."""
+"""`dipper policy`: check policies and their cases, tell two apart in words and by their impact."""
 
 from pathlib import Path
 from typing import Annotated
@@ -20,6 +20,7 @@ def register(app: typer.Typer) -> None:
         """Look after policies."""
 
     group.command(epilog="Example: dipper policy check examples/policies")(check)
+    group.command(epilog="Example: dipper policy diff examples/policies mine")(diff)
     group.command(
         epilog="Example: dipper policy impact examples/policies mine --events events.jsonl.gz"
         " --summary json"
@@ -77,6 +78,27 @@ def check(
     typer.echo(f"{len(results)} policies, {total} cases, {failed} failed")
     if failed:
         raise typer.Exit(EXIT_CASES_FAIL)
+
+
+def diff(
+    a: Annotated[Path, typer.Argument(help="Deployment, institution's folder or policy file.")],
+    b: Annotated[Path, typer.Argument(help="The same, as it is to become.")],
+    config: Annotated[
+        Path | None, typer.Option(help="Deployment that a part is laid over; default: its own.")
+    ] = None,
+) -> None:
+    """Tell in words what B says otherwise than A: policies, bands, caps, fees, models."""
+    from streams.change.words import differences
+    from streams.study.deployments import deployment_folder
+
+    with deployment_folder(a, config) as first, deployment_folder(b, config or first) as second:
+        found = differences(first, second)
+    for item in dict.fromkeys(each.item for each in found):
+        typer.echo(item)
+        for each in found:
+            if each.item == item:
+                typer.echo(f"  {each.sentence}")
+    typer.echo(f"{len(found)} differences" if found else "no difference")
 
 
 def impact(

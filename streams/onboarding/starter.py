@@ -49,6 +49,7 @@ def init_institution(name: str, folder: Path) -> list[Path]:
         own = folder / "institutions" / name
         own.mkdir(parents=True)
         _write("platform.toml", folder, words)
+        _write("people.toml", folder, words)
         for file in _POLICY_FILES:
             _write(file, own, words)
         _write_model(folder)

@@ -65,6 +65,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "streams.demo",
         "streams.bench",
         "streams.fees",
+        "streams.change",
         "streams.onboarding",
         "streams.explain",
         "streams.commands",
