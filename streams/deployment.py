@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,7 @@ class Deployment:
         )
 
 
+@cache
 def schema_hash() -> str:
     """Return the hex sha256 of every record layout: a change of a layout is another engine."""
     layouts = {

@@ -30,7 +30,7 @@ from streams.config import load_deployment
 from streams.control.keys import load_trusted, verifier
 from streams.errors import DipperError
 from streams.partition import Partition
-from streams.ports import Aside, Log, Place
+from streams.ports import Aside, Log, Place, UnansweredError
 from streams.recover import MakePartition, fold, load, state_of
 from streams.snapshot.shelf import Shelf, maker_of
 from streams.snapshot.store import Store
@@ -38,6 +38,7 @@ from streams.step import Step
 from streams.topology import EVENTS
 
 _TURN_S = 0.5
+_RETRY_S = 5.0
 _log = logging.getLogger("dipper.snapshot")
 
 
@@ -72,8 +73,7 @@ class Follower:
         """Follow, and write what is due; `DipperError` where log or snapshots forbid it."""
         intake, reader = Intake(self._log), Reader(self._log.place)
         try:
-            at_most = max(await self._log.committed(self._group), 0)
-            partition = await self._aside(partial(load, self._make, self._store, at_most))
+            partition = await self._load()
             self.published = self.position = partition.position
             clock = asyncio.get_running_loop().time
             last_s = clock()
@@ -94,6 +94,18 @@ class Follower:
                 await self._aside(partial(self._publish, partition))
         finally:
             await intake.close()
+
+    async def _load(self) -> Partition:
+        while True:
+            at_most = max(await self._log.committed(self._group), 0)
+            try:
+                found = await self._aside(partial(load, self._make, self._store, at_most))
+            except UnansweredError as error:
+                _log.error("partition %d is not followed yet: %s", self._log.place.partition, error)
+                await asyncio.sleep(_RETRY_S)
+            else:
+                assert isinstance(found, Partition)
+                return found
 
     def _publish(self, partition: Partition) -> None:
         state = state_of(partition)

@@ -16,7 +16,7 @@ from streams.broker.intake import Intake
 from streams.broker.reader import Reader
 from streams.errors import BrokerError
 from streams.partition import Partition
-from streams.ports import Aside
+from streams.ports import Aside, UnansweredError
 from streams.snapshot.shelf import Shelf, maker_of
 from streams.snapshot.store import Store
 from streams.state.tables import State
@@ -30,7 +30,7 @@ def load(make: MakePartition, store: Store | None, committed: int) -> Partition:
     """Step 1: return a partition whose state stands at or before the committed offset.
 
     `make` gives one without state. Raises `SnapshotError` where the newest snapshot was made by
-    another engine, deployment or layout.
+    another engine, deployment or layout, `UnansweredError` where the store cannot be read now.
     """
     if store is None:
         return make()
@@ -45,7 +45,10 @@ def load(make: MakePartition, store: Store | None, committed: int) -> Partition:
         spoilt = True
         return state_of(made[0])
 
-    _, offset = Shelf(store, maker.partition).load(empty, maker, committed)
+    try:
+        _, offset = Shelf(store, maker.partition).load(empty, maker, committed)
+    except OSError as error:
+        raise UnansweredError(f"the store of snapshots cannot be read: {error}") from error
     (partition,) = made
     partition.mute(on=False)
     partition.move(offset)

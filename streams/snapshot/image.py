@@ -17,7 +17,8 @@ import hashlib
 import struct
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from functools import cache
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -50,8 +51,13 @@ class Facts(NamedTuple):
 
 def layout_hash(state: State) -> str:
     """Return the hash of every array's name, record layout and shape."""
-    arrays = [(name, str(a.dtype.descr), a.shape) for name, a in state._asdict().items()]
+    arrays = [(name, _layout(a.dtype), a.shape) for name, a in state._asdict().items()]
     return hashlib.sha256(orjson.dumps(arrays)).hexdigest()
+
+
+@cache
+def _layout(dtype: np.dtype[Any]) -> str:
+    return str(dtype.descr)
 
 
 def write_image(state: State, facts: Facts) -> Iterator[bytes | memoryview]:

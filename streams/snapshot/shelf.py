@@ -45,6 +45,11 @@ def maker_of(step: Any, state: State) -> Maker:
     return Maker(layout_hash(state), engine, manifest, names, number, count)
 
 
+def facts_of(maker: Maker, offset: int) -> Facts:
+    """Return what a snapshot by this maker at an offset says of itself."""
+    return Facts(maker.partition, maker.partitions, offset, *maker[:4])
+
+
 class Shelf:
     """The snapshots of one partition.
 
@@ -56,6 +61,7 @@ class Shelf:
         self._folder = f"partition-{partition:05d}"
         self.failures = 0
         self.skipped = 0
+        self._unread: OSError | None = None
 
     def offsets(self) -> list[int]:
         """Return the offsets of all snapshots, oldest first."""
@@ -69,9 +75,8 @@ class Shelf:
         False where the store fails (a full disk): said loudly, counted, and nothing is lost but
         time at the next recovery.
         """
-        facts = Facts(maker.partition, maker.partitions, offset, *maker[:4])
         try:
-            self._store.write(self._name(offset), write_image(state, facts))
+            self._store.write(self._name(offset), write_image(state, facts_of(maker, offset)))
             for old in _superfluous(self.offsets()):
                 self._store.remove(self._name(old))
         except OSError as error:
@@ -107,14 +112,19 @@ class Shelf:
     def skip(self, offset: int, error: Exception) -> None:
         """Say that a snapshot is passed over."""
         self.skipped += 1
+        # One that is gone was superfluous, and one that ends early is corrupt: neither comes back.
+        if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+            self._unread = error
         _log.error("snapshot %s is skipped: %s", self._name(offset), error)
 
     def load(self, make: Callable[[], State], maker: Maker, at_most: int) -> tuple[State, int]:
         """Return the newest good state at or before an offset, and its offset; (empty, 0) if none.
 
         `make` takes the memory of an empty state. Raises `SnapshotError` where the newest was made
-        by others: state that other rules made is not guessed to be ours.
+        by others: state that other rules made is not guessed to be ours; `OSError` where some could
+        not be read and none was good: the store may answer a moment later.
         """
+        self._unread = None
         for image in self.images(at_most):
             refuse_others(image.facts, maker)
             state = make()
@@ -124,6 +134,8 @@ class Shelf:
                 self.skip(image.facts.offset, error)
                 continue
             return state, image.facts.offset
+        if self._unread is not None:
+            raise self._unread
         return make(), 0
 
     def _name(self, offset: int) -> str:

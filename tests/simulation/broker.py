@@ -15,6 +15,7 @@ from typing import NamedTuple
 from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
 from aiokafka.record.util import calc_crc32c
 
+from streams.errors import BrokerError
 from streams.ports import FencedError, Fetched, Place
 
 _TRANSACTIONAL, _CONTROL = 0x10, 0x20
@@ -37,6 +38,7 @@ class Record(NamedTuple):
 @dataclass
 class _Log:
     batches: list[tuple[int, int, bytes]] = field(default_factory=list)  # first, last offset, bytes
+    begin: int = 0  # what stands before it is deleted
     end: int = 0
     open: dict[int, int] = field(default_factory=dict)  # producer id: its first offset
     aborted: list[tuple[int, int, int]] = field(default_factory=list)  # id, first, marker's offset
@@ -131,6 +133,8 @@ class FakeBroker:
     def fetch(self, topic: Place, offset: int, bytes_max: int = 1 << 20) -> Fetched:
         """Return committed batches from the one that holds `offset` on, at least one."""
         log = self._log(topic)
+        if offset < log.begin:
+            raise BrokerError(f"offset {offset} is out of range: the log begins at {log.begin}")
         stable = log.stable_end
         data = b""
         last = offset
@@ -145,6 +149,19 @@ class FakeBroker:
             (id, first) for id, first, marker in log.aborted if marker >= offset and first <= last
         ]
         return Fetched(offset, data, tuple(aborted), stable)
+
+    def stable_end(self, topic: Place) -> int:
+        """Return the offset after the last record that may be read."""
+        return self._log(topic).stable_end
+
+    def begin_of(self, topic: Place) -> int:
+        """Return the offset of the first record that is left."""
+        return self._log(topic).begin
+
+    def trim(self, topic: Place, begin: int) -> None:
+        """Delete what stands before an offset, as an administrator asks."""
+        log = self._log(topic)
+        log.begin = max(log.begin, begin)
 
     def visible(self, topic: Place) -> list[Record]:
         """Return what a `read_committed` reader sees now, found by reading the log's own bytes."""

@@ -28,16 +28,20 @@ class Weather:
         self.lost = dice.choice([0.0, 0.002, 0.02])  # of requests and of answers, each
         self.broken = dice.choice([0.0, 0.01])  # of requests refused at once
         self.slow = dice.choice([0.0, 0.01])  # of requests that take seconds
+        self.far_s = dice.choice([0.02, 0.02, 0.02, 0.3])  # one way, at most
+        self.away = False  # nobody reaches the broker
 
     def calm(self) -> None:
         """Lose and delay nothing any more."""
         self.lost = self.broken = self.slow = 0.0
+        self.far_s = 0.02
+        self.away = False
 
     def delay_s(self) -> float:
         """Return how long one way takes."""
         if self.dice.random() < self.slow:
             return self.dice.uniform(0.5, 8.0)
-        return self.dice.uniform(0.0005, 0.02)
+        return self.dice.uniform(0.0005, self.far_s)
 
 
 class Line:
@@ -57,7 +61,7 @@ class Line:
         answer: asyncio.Future[T] = loop.create_future()
         if self.dead:
             return await answer
-        if weather.dice.random() < weather.broken:
+        if weather.away or weather.dice.random() < weather.broken:
             raise UnansweredError("broken line")
         if weather.dice.random() >= weather.lost:
             loop.call_later(weather.delay_s(), self._arrive, request, answer)
@@ -101,8 +105,10 @@ class FakeLog:
 
     async def bounds(self) -> tuple[int, int]:
         """Return the first offset and the one behind the last readable record."""
-        found = await self._patiently(lambda: self._line.broker.fetch(self.place, 0))
-        return 0, found.log_end
+        broker = self._line.broker
+        return await self._patiently(
+            lambda: (broker.begin_of(self.place), broker.stable_end(self.place))
+        )
 
     async def committed(self, group: str) -> int:
         """Return the group's offset; -1 where none."""

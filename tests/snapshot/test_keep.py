@@ -1,6 +1,7 @@
 """The follower: snapshots, never behind the committed offset; and recovery on them."""
 
 import asyncio
+import errno
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from streams.deployment import Deployment
 from streams.errors import BrokerError, SnapshotError
 from streams.keep import Every, Follower
 from streams.partition import Partition
+from streams.ports import UnansweredError
 from streams.recover import fold, load, state_of
 from streams.show import examine, show_applicant
 from streams.snapshot.image import same_state
@@ -160,6 +162,26 @@ async def test_a_full_disk_stops_nothing(
         assert (follower.position, follower.published) == (40, 0)
         store.room_bytes = 10**9
         await reached(follower, 40)
+
+
+async def test_a_store_that_does_not_answer_is_asked_again(
+    step_deployment: Deployment, maker: LogMaker, tmp_path: Path
+) -> None:
+    """A store that cannot be read is no empty store: a worker opens again until it answers."""
+    log, folder = MemoryLog(maker.partition, maker.log), Folder(tmp_path)
+    async with following(log, step_deployment, folder) as follower:
+        log.offset = 40
+        await reached(follower, 40)
+    for method in ("names", "size", "read_into"):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(folder, method, _no_answer)
+            with pytest.raises(UnansweredError, match="snapshots cannot be read"):
+                load(lambda: empty(step_deployment), folder, 40)
+    assert load(lambda: empty(step_deployment), folder, 40).position == 40
+
+
+def _no_answer(*what: object) -> None:
+    raise OSError(errno.EIO, "Input/output error", what)
 
 
 async def test_a_lost_beginning_is_said(
