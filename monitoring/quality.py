@@ -19,7 +19,7 @@ from monitoring.drift import DriftWindow
 from monitoring.outcomes import Outcomes, Told
 from streams.config import columns_of
 from streams.deployment import Deployment
-from streams.evidence import evidence_rows
+from streams.evidence import evidence_rows, own_evidence
 from streams.schema import EventType
 
 REMEMBERED_IDS = 200_000  # far more than a producer repeats after a failure
@@ -67,8 +67,11 @@ class DecisionQuality:
         return {name: each.window for name, each in self._models.items() if each.window is not None}
 
     def on_evidence(self, data: bytes) -> None:
-        """Take in records of `dipper.evidence`, one after the other."""
-        rows = evidence_rows(data, self._deployment)
+        """Take in records of `dipper.evidence`, one after the other.
+
+        What other versions of the policies decided is not measured against the models of this one.
+        """
+        rows = evidence_rows(own_evidence(data, self._deployment), self._deployment)
         heads = rows["head"]
         new = [self._is_new(ids) for ids in zip(heads["hi"].tolist(), heads["lo"].tolist(),
                                                 strict=True)]  # fmt: skip

@@ -91,7 +91,11 @@ def _write(shelf: Shelf, empty: Partition, offset: int) -> Adopted:
     state = state_of(empty)
     maker = maker_of(empty.step, state)
     if (facts.engine, facts.manifest) != (maker.engine, maker.manifest):
+        own = state.versions.copy()
         shelf.open(offset).load(state)
+        # Its own version is the live one from here on; older ones must be prepared anew.
+        state.versions[:] = own
+        state.partition["version"], state.partition["next_version"] = 0, 1
         if not shelf.publish(state, maker, offset):
             raise SnapshotError(f"partition {maker.partition} could not be written; run it again")
     return Adopted(maker.partition, offset, maker.manifest)

@@ -8,10 +8,10 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -25,13 +25,43 @@ from streams import schema
 from streams.codec.encode import Names, make_names
 from streams.codec.symbols import Fields, Symbols
 from streams.counters import Dimensions
+from streams.errors import VersionError
 from streams.kernel_cache import code_hash
 from streams.limits import Limits
 from streams.schema import Cap
 
 ENGINE_DIGITS = 20  # of the hash of all code that the step reaches
 _STEP = Path(__file__).with_name("step.py")
+VERSION_DIGITS = 32  # of a version's hash: 128 bits name it on the wire and in state
 POLICY_DIGITS = 16  # of a policy's hash in a candidate: 64 bits name it within a manifest
+
+
+class Versions(Protocol):
+    """Where other versions of a deployment's policies and models are to be had."""
+
+    def prepare(self, version: str) -> None:
+        """Hear that a version may go live soon; errors wait for `get`."""
+
+    def get(self, version: str) -> "Deployment":
+        """Return the deployment as that version has it; `VersionError` where it cannot be had."""
+
+    def by_low_half(self, low: int) -> "Deployment":
+        """Return the version of which evidence bears the low half of its name; likewise."""
+
+
+class OnlyThis:
+    """No other version than the one at hand."""
+
+    def prepare(self, version: str) -> None:
+        """Do nothing."""
+
+    def get(self, version: str) -> "Deployment":
+        """Refuse."""
+        raise VersionError(f"version {version} is live in the log, and no other is known here")
+
+    def by_low_half(self, low: int) -> "Deployment":
+        """Refuse."""
+        raise VersionError(f"version ...{low:016x} decided, and no other is known here")
 
 
 @dataclass(frozen=True)
@@ -52,6 +82,23 @@ class Deployment:
     skips: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     """Offsets that no fold takes, by partition. Not in the manifest: each stands in the log itself,
     as a dead letter, and no other decision changes by it."""
+
+    versions: Versions = field(default_factory=OnlyThis, compare=False)
+
+    @cached_property
+    def version(self) -> str:
+        """Return 32 hex digits that name all that institutions and the platform decide by.
+
+        The limits, the keys and the code are not in it: they change with a restart only.
+        """
+        content = {
+            "catalog": self.catalog.sha256,
+            "platform": self.platform.sha256,
+            "models": {info.name: info.sha256 for info in self.model_infos},
+            "policies": {info.id: info.sha256 for info in self.policies.infos},
+        }
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:VERSION_DIGITS]
 
     @property
     def limits(self) -> Limits:
@@ -98,6 +145,27 @@ class Deployment:
             "control_key": self.public_key_sha256,
         }
 
+    def differences(self, other: "Deployment") -> list[str]:
+        """Return what a version of this deployment must share with it, and `other` does not.
+
+        These stand in the state of every partition, or in the memory that was taken for it.
+        """
+        frames = [
+            {
+                "institutions": each.institution_ids,
+                "products": each.platform.products,
+                "channels": each.platform.channels,
+                "attributes": each.catalog.attributes,
+                "signals": each.catalog.signals,
+                "kinds": each.catalog.kinds,
+                "longest window": each.catalog.window_ms_max,
+                "limits": each.limits,
+                "decision_key": each.platform.decision_key,
+            }
+            for each in (self, other)
+        ]
+        return [name for name in frames[0] if frames[0][name] != frames[1][name]]
+
     def names_hash(self) -> str:
         """Return the hex sha256 of every name that stands in state as its place in a list.
 
@@ -130,6 +198,11 @@ class Deployment:
             [info.sha256[:POLICY_DIGITS] for info in self.policies.infos],
             self.manifest_hash(partitions),
         )
+
+
+def version_halves(version: str) -> tuple[int, int]:
+    """Return a version's 32 hex digits as its low and high half."""
+    return int(version[16:], 16), int(version[:16], 16)
 
 
 @cache

@@ -24,5 +24,9 @@ class CorruptBatchError(DipperError):
         self.offset = offset
 
 
+class VersionError(DipperError):
+    """A version of policies and models cannot be had, or is not what its name says."""
+
+
 class SnapshotError(DipperError):
     """A snapshot cannot be used by this worker, or what it needs is not in the store."""

@@ -12,7 +12,7 @@ import polars as pl
 
 from models.policy.reasons import REASONS
 from streams.codec.encode import evidence_words
-from streams.deployment import Deployment
+from streams.deployment import Deployment, version_halves
 from streams.errors import DipperError
 from streams.schema import EVIDENCE_HEAD, VERDICT, EventType, Outcome
 
@@ -92,8 +92,8 @@ def read_candidates(data: bytes, deployment: Deployment) -> pl.DataFrame:
     )
 
 
-def evidence_rows(data: bytes, deployment: Deployment) -> np.ndarray[Any, np.dtype[np.void]]:
-    """Return the records as they stand, read-only: head, features, raw, pd_ppm, verdicts, masks."""
+def evidence_layout(deployment: Deployment) -> np.dtype[np.void]:
+    """Return the layout of one record: head, features, raw, pd_ppm, verdicts, masks."""
     features = len(deployment.catalog.columns)
     models = len(deployment.model_infos)
     policies, words = deployment.policies.candidates_max, deployment.policies.rule_words
@@ -108,12 +108,65 @@ def evidence_rows(data: bytes, deployment: Deployment) -> np.ndarray[Any, np.dty
         ]
     )
     assert layout.itemsize == 8 * evidence_words(features, models, policies, words)
-    if len(data) % layout.itemsize:
+    return layout
+
+
+def evidence_rows(data: bytes, deployment: Deployment) -> np.ndarray[Any, np.dtype[np.void]]:
+    """Return the records as they stand, read-only (`evidence_layout`).
+
+    `DipperError` where one is of another version, or was written with other columns.
+    """
+    if not _is_all_of(data, deployment):
         raise DipperError(
-            f"evidence of {len(data)} bytes is no whole number of rows of {layout.itemsize}; "
-            "read it with the deployment that decided"
+            f"evidence of {len(data)} bytes is not all of version {deployment.version} with its "
+            "columns; read it with the deployment that decided"
         )
-    return np.frombuffer(data, layout)
+    return np.frombuffer(data, evidence_layout(deployment))
+
+
+def _is_all_of(data: bytes, deployment: Deployment) -> bool:
+    layout = evidence_layout(deployment)
+    if len(data) % layout.itemsize:
+        return False
+    heads = np.frombuffer(data, layout)["head"]
+    low, _ = version_halves(deployment.version)
+    return bool((heads["version"] == low).all() and (heads["bytes"] == layout.itemsize).all())
+
+
+def own_evidence(data: bytes, deployment: Deployment) -> bytes:
+    """Return the records that the deployment's own version wrote."""
+    if _is_all_of(data, deployment):
+        return data
+    return _by_low_half(data).get(version_halves(deployment.version)[0], b"")
+
+
+def split_evidence(data: bytes, deployment: Deployment) -> list[tuple[Deployment, bytes]]:
+    """Return evidence by the version that decided, each with its records in their order.
+
+    Versions come in the order in which they first decided; they are the deployment's own and those
+    beside it. `VersionError` where one is not to be had.
+    """
+    if _is_all_of(data, deployment):
+        return [(deployment, data)]
+    own, _ = version_halves(deployment.version)
+    return [
+        (deployment if low == own else deployment.versions.by_low_half(low), records)
+        for low, records in _by_low_half(data).items()
+    ]
+
+
+def _by_low_half(data: bytes) -> dict[int, bytes]:
+    parts: dict[int, list[bytes]] = {}
+    at = 0
+    while at < len(data):
+        whole = len(data) - at >= EVIDENCE_HEAD.itemsize
+        head = np.frombuffer(data, EVIDENCE_HEAD, int(whole), at if whole else 0)
+        length = int(head["bytes"][0]) if whole else 0
+        if not EVIDENCE_HEAD.itemsize <= length <= len(data) - at:
+            raise DipperError(f"evidence of {len(data)} bytes holds no record at byte {at}")
+        parts.setdefault(int(head["version"][0]), []).append(data[at : at + length])
+        at += length
+    return {low: b"".join(records) for low, records in parts.items()}
 
 
 def _ids(head: np.ndarray[Any, Any]) -> pl.Series:

@@ -36,6 +36,7 @@ from streams.snapshot.shelf import Shelf, maker_of
 from streams.snapshot.store import Store
 from streams.step import Step
 from streams.topology import EVENTS
+from streams.versions import with_versions
 
 _TURN_S = 0.5
 _RETRY_S = 5.0
@@ -128,7 +129,7 @@ async def keep_snapshots(
 
     Raises `DipperError` where the deployment, the log or the snapshots forbid it.
     """
-    deployment = load_deployment(config)
+    deployment = with_versions(load_deployment(config))
     verify = verifier(load_trusted(config))
     count = await count_partitions(bootstrap)
     health = Health(bootstrap)

@@ -21,6 +21,7 @@ REASONS_MAX = (
     4  # reason codes on a decision (Regulation B, 12 CFR 1002.9(b)(2), comment 1: four at most)
 )
 REASON_CODES_MAX = 64  # one bit each in a 64-bit mask
+VERSIONS_MAX = 64  # versions of policies that a partition knows: the oldest must be prepared anew
 LOAN_DUES_MAX = 480  # instalments of one loan: 40 years of months
 
 # --- times, milliseconds --------------------------------------------------------------------------

@@ -30,7 +30,7 @@ from streams.config import load_deployment
 from streams.control.keys import load_trusted, verifier
 from streams.deployment import Deployment
 from streams.dump import dump_path, pack_output
-from streams.evidence import read_candidates, read_evidence
+from streams.evidence import read_candidates, read_evidence, split_evidence
 from streams.partition import Output, Partition
 from streams.schema import Refusal
 from streams.sources import Source, open_source
@@ -42,6 +42,7 @@ from streams.topology import (
     OUT_FUNDING,
     STEP_OUTPUTS,
 )
+from streams.versions import with_versions
 
 # In the order of `topology.STEP_OUTPUTS`.
 FILES = ("decisions.jsonl", "evidence.bin", "funding.jsonl", "dead-letters.jsonl")
@@ -77,13 +78,15 @@ class ReplayResult:
 
     @cached_property
     def evidence(self) -> pl.DataFrame:
-        """One row a decision: features and scores behind it (`streams.evidence`)."""
-        return read_evidence(self.read(OUT_EVIDENCE), self.deployment)
+        """One row a decision: features and scores behind it (`streams.evidence`); where a version
+        went live on the way, what it decided stands behind what the one before it did.
+        """
+        return self._by_version(read_evidence)
 
     @cached_property
     def candidates(self) -> pl.DataFrame:
         """One row a policy that judged a request: outcome, terms, reasons, rules that fired."""
-        return read_candidates(self.read(OUT_EVIDENCE), self.deployment)
+        return self._by_version(read_candidates)
 
     @cached_property
     def funding(self) -> pl.DataFrame:
@@ -94,6 +97,10 @@ class ReplayResult:
     def dead_letters(self) -> pl.DataFrame:
         """One row a refused record (`streams.frames.DEAD_LETTERS`)."""
         return frames.read_lines(self.read(OUT_DEAD_LETTER), frames.DEAD_LETTERS)
+
+    def _by_version(self, read: Callable[[bytes, Deployment], pl.DataFrame]) -> pl.DataFrame:
+        parts = split_evidence(self.read(OUT_EVIDENCE), self.deployment)
+        return pl.concat([read(data, live) for live, data in parts], how="diagonal")
 
     def read(self, topic: int) -> bytes:
         """Return the bytes of one of `topology.STEP_OUTPUTS`, as they stand in its file."""
@@ -119,7 +126,9 @@ def replay(
     `streams.dump`. `batch_rows` limits a batch (0: as large as memory allows); no output depends on
     it. Raises `DipperError` where source or deployment cannot be read.
     """
-    deployment = config if isinstance(config, Deployment) else load_deployment(Path(config))
+    if not isinstance(config, Deployment):
+        config = with_versions(load_deployment(Path(config)))
+    deployment = config
     opened = open_source(source, partitions, deployment.caps, deployment.platform.decision_key)
     verify = opened.verify or verifier(load_trusted(deployment.folder))
     folder = None if out is None else Path(out)

@@ -27,6 +27,10 @@ class EventType(IntEnum):
     TICK = 8
     GRANT = 9
     RECALL = 10
+    PREPARE = 11  # a version of policies and models may be activated from here on
+    ACTIVATE = 12
+    PAUSE = 13  # an institution lends nothing new from here on
+    RESUME = 14
 
 
 class LoanStep(IntEnum):
@@ -58,9 +62,7 @@ class Refusal(IntEnum):
     UNKNOWN_TYPE = 7
     UNKNOWN_PRODUCT = 8
     UNKNOWN_CHANNEL = 9
-    UNKNOWN_KIND = (
-        10  # an activity kind, signal, loan step, institution or cap that no catalog declares
-    )
+    UNKNOWN_KIND = 10  # an activity kind, signal, loan step, institution or cap not declared
     # admit
     NO_KEY = 11
     KEY_MISMATCH = 12  # the record's key is not the applicant, or a control event has one
@@ -81,6 +83,8 @@ class Refusal(IntEnum):
     NO_ROOM = 26  # a table is full: the event may be sent again once there is room
     # by an operator, before all others
     SKIPPED = 27  # the step fails on it: it stands on the signed skip list
+    # a control event that is due, and does nothing
+    NOT_PREPARED = 28  # no prepare has named this version here
 
 
 class Outcome(IntEnum):
@@ -184,7 +188,7 @@ def _fields(kind: str, names: str) -> list[tuple[str, str]]:
 SPAN_FIELDS = (
     "type", "id", "applicant", "product", "channel", "line", "merchant", "decision", "kind",
     "counterparty", "source", "name", "status", "loan", "issuer", "step", "institution", "cap",
-    "signature", "device", "phone", "id_doc", "bank_account",
+    "signature", "device", "phone", "id_doc", "bank_account", "version",
 )  # fmt: skip
 INT_FIELDS = (
     "at", "amount_cents", "tenor_days", "principal_cents", "interest_cents", "fee_cents",
@@ -196,7 +200,7 @@ FLOAT_FIELDS = ("value",)
     SPAN_TYPE, SPAN_ID, SPAN_APPLICANT, SPAN_PRODUCT, SPAN_CHANNEL, SPAN_LINE, SPAN_MERCHANT,
     SPAN_DECISION, SPAN_KIND, SPAN_COUNTERPARTY, SPAN_SOURCE, SPAN_NAME, SPAN_STATUS, SPAN_LOAN,
     SPAN_ISSUER, SPAN_STEP, SPAN_INSTITUTION, SPAN_CAP, SPAN_SIGNATURE, SPAN_DEVICE, SPAN_PHONE,
-    SPAN_ID_DOC, SPAN_BANK_ACCOUNT,
+    SPAN_ID_DOC, SPAN_BANK_ACCOUNT, SPAN_VERSION,
 ) = range(len(SPAN_FIELDS))  # fmt: skip
 (
     INT_AT, INT_AMOUNT, INT_TENOR, INT_PRINCIPAL, INT_INTEREST, INT_FEE, INT_PENALTY, INT_DUE_AT,
@@ -258,13 +262,10 @@ EVENT = np.dtype(
         ),
         ("value", "f8"),
         ("applicant_hash", "u8"),
-        (
-            "key_lo",
-            "u8",
-        ),  # SipHash-128 of applicant and id: the decision's id where it is a request
-        ("key_hi", "u8"),
-        ("reference_lo", "u8"),  # decision or line that it names; 0, 0 where that is no decision id
-        ("reference_hi", "u8"),
+        # SipHash-128 of applicant and id: the decision's id where it is a request.
+        *_fields("u8", "key_lo key_hi"),
+        # Decision, line or version that it names; 0, 0 where that is not 32 hex digits.
+        *_fields("u8", "reference_lo reference_hi"),
         ("loan_lo", "u8"),  # SipHash-128 of applicant, issuer and loan
         ("loan_hi", "u8"),
         ("counterparty", "u8"),  # 56-bit hash, 0: none
@@ -296,9 +297,14 @@ PARTITION = np.dtype(
         ("ids_used", "i4"),
         ("generation", "i8"),  # counts loans, so that a reused row is not taken for its predecessor
         ("funding_seq", "i8"),
+        ("version", "i4"),  # row of the live one
+        ("next_version", "i4"),  # row that the next one prepared takes
     ],
     align=True,
 )
+# Versions that may be activated: the deployment's own in row 0, then as they were prepared.
+VERSION = np.dtype([("lo", "u8"), ("hi", "u8")], align=True)
+INSTITUTION = np.dtype([("paused", "i4")], align=True)
 
 APPLICANT = np.dtype(
     [
@@ -404,14 +410,8 @@ OFFER = np.dtype(
         ("tenor_days", "i4"),
         ("amount_cents", "i8"),
         ("outstanding_cents", "i8"),
-        (
-            "offer_ms",
-            "i8",
-        ),  # how long it stands, and again how long an accepted one waits for its money
-        (
-            "expires_at",
-            "i8",
-        ),  # next thing that happens by itself: expiry, or removal once it has ended
+        ("offer_ms", "i8"),  # how long it stands; an accepted one waits as long for its money
+        ("expires_at", "i8"),  # when it ends by itself or, once it has ended, is removed
     ],
     align=True,
 )
@@ -474,9 +474,8 @@ EVIDENCE_HEAD = np.dtype(
     [
         ("lo", "u8"),
         ("hi", "u8"),
-        ("offset", "i8"),
-        ("at", "i8"),
-        ("amount_cents", "i8"),
+        ("version", "u8"),  # low half of the version that decided
+        *_fields("i8", "bytes offset at amount_cents"),  # bytes: length of this record
         *_fields("i4", "partition type product channel tenor_days outcome candidates chosen"),
     ],
     align=True,

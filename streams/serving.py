@@ -28,7 +28,7 @@ from streams.broker.pack import Chunk, Packer
 from streams.broker.reader import Reader
 from streams.buffers import Array
 from streams.commit import ANSWER_S_MAX, Committer
-from streams.errors import CorruptBatchError, SnapshotError
+from streams.errors import CorruptBatchError, SnapshotError, VersionError
 from streams.partition import Partition
 from streams.ports import Aside, FencedError, Log, UnansweredError
 from streams.recover import fold
@@ -170,7 +170,7 @@ class Serving:
             if going():
                 self._wanted = 0
                 self._worker.fenced()
-        except (AssertionError, CorruptBatchError, SnapshotError) as error:
+        except (AssertionError, CorruptBatchError, SnapshotError, VersionError) as error:
             self._halt(error)
         except Exception as error:  # noqa: BLE001 a task's fault must end the worker, not be lost
             self._partition, self.ready = None, False
@@ -180,7 +180,7 @@ class Serving:
 
     def _halt(self, error: Exception) -> None:
         at = self._partition.position if self._partition else self._committed
-        if isinstance(error, CorruptBatchError | SnapshotError):
+        if isinstance(error, CorruptBatchError | SnapshotError | VersionError):
             _log.error("partition %d is halted at offset %d: %s", self.number, at, error)
         else:
             _log.error(

@@ -1,9 +1,10 @@
 """What a replay reads: files of events, a log kept as Parquet or a frame, a Kafka topic.
 
 Files of events hold no control events: each partition first gets its grants, each tick line becomes
-a tick in every partition, by control's own code, and loan events count as signed by it. A log holds
-all of that already, and is taken record for record, offset for offset, signatures checked with the
-deployment's keys.
+a tick in every partition, each line that tells control something (`{"type":"pause",
+"institution":"dawn"}`) such an event, by control's own code, and loan events count as signed by it.
+A log holds all of that already, and is taken record for record, offset for offset, signatures
+checked with the deployment's keys.
 """
 
 import asyncio
@@ -105,6 +106,9 @@ def _events(lines: Iterable[Line], name: str, partitions: int, caps: Caps, secre
                 offsets[entry.partition] += 1
             if line.tick_at is not None:
                 entries = control.ticks(line.tick_at)
+                continue
+            if line.command is not None:
+                entries = control.commands(line.command)
                 continue
             entries = ()
             at = 0 if line.key is None else partition_of(line.key, partitions)

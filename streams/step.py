@@ -9,6 +9,7 @@ its output off.
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -20,13 +21,51 @@ from streams.codec.decode import decode
 from streams.codec.encode import evidence_words, make_stage
 from streams.core import Core, make_work
 from streams.counters import SLOW, places, size
-from streams.deployment import Deployment
-from streams.schema import Lane, Refusal
+from streams.deployment import Deployment, version_halves
+from streams.schema import EventType, Lane, Refusal
 from streams.state.tables import State, make_state
 from streams.wave import run_waves
 
 Verify = Callable[[int, bytes, int], bool]
 """Whether a record bears a good signature: its partition, its bytes, its offset."""
+
+
+def make_core(deployment: Deployment, state: State, partitions: int) -> Core:
+    """Take the tables and the memory with which a deployment decides on a state."""
+    columns = len(deployment.catalog.columns)
+    models = len(deployment.model_infos)
+    candidates = deployment.policies.candidates_max
+    words = deployment.policies.rule_words
+    stage = make_stage(columns, models, candidates, words)
+    stage.head["bytes"] = stage.bytes.nbytes
+    stage.head["version"] = version_halves(deployment.version)[0]
+    return Core(
+        state,
+        deployment.catalog.tables,
+        make_feature_scratch(deployment.catalog.tables),
+        deployment.models,
+        make_score_scratch(deployment.models),
+        deployment.policies.tables,
+        make_policy_scratch(deployment.policies.tables),
+        deployment.names(partitions),
+        stage,
+        make_work(
+            columns,
+            models,
+            candidates,
+            words,
+            [int(product.kind == "line") for product in deployment.platform.products],
+            deployment.catalog.window_ms_max,
+            8 * evidence_words(columns, models, candidates, words),
+            deployment.limits,
+            places(deployment.dimensions),
+        ),
+    )
+
+
+def version_name(row: Any, prefix: str = "") -> str:
+    """Return the version whose halves stand in a row, as 32 hex digits."""
+    return f"{int(row[prefix + 'hi']):016x}{int(row[prefix + 'lo']):016x}"
 
 
 class Step:
@@ -43,39 +82,18 @@ class Step:
         record: its bytes, partition, offset.
         """
         limits = deployment.limits
-        columns = len(deployment.catalog.columns)
-        models = len(deployment.model_infos)
-        candidates = deployment.policies.candidates_max
-        words = deployment.policies.rule_words
-        self.deployment = deployment
+        self.deployment = deployment  # as it stands in its folder, whichever version is live
         self.partition = partition
         self.batch = make_batch(limits)
         self.out = make_out(limits)
         self._verify = partial(verify, partition)
         self._skips = deployment.skips.get(partition, ())
         institutions = len(deployment.institutions)
-        self.core = Core(
-            make_state(limits, institutions, partition, partitions, size(deployment.dimensions)),
-            deployment.catalog.tables,
-            make_feature_scratch(deployment.catalog.tables),
-            deployment.models,
-            make_score_scratch(deployment.models),
-            deployment.policies.tables,
-            make_policy_scratch(deployment.policies.tables),
-            deployment.names(partitions),
-            make_stage(columns, models, candidates, words),
-            make_work(
-                columns,
-                models,
-                candidates,
-                words,
-                [int(product.kind == "line") for product in deployment.platform.products],
-                deployment.catalog.window_ms_max,
-                8 * evidence_words(columns, models, candidates, words),
-                limits,
-                places(deployment.dimensions),
-            ),
-        )
+        counters = size(deployment.dimensions)
+        state = make_state(limits, institutions, partition, partitions, counters)
+        state.versions[0] = version_halves(deployment.version)
+        self.live = deployment
+        self.core = make_core(deployment, state, partitions)
 
     @property
     def counters(self) -> Array:
@@ -106,11 +124,38 @@ class Step:
             batch.events[row]["refusal"] = Refusal.SKIPPED
         self.counters[SLOW] += int((batch.raw["lane"][:rows] == Lane.SLOW).sum())
         done = 0
-        while done < rows:
-            done = run_waves(self.core, batch, out, done, rows)
-            yield out
-            out.used[:] = 0
+        for stop in [*self._version_rows(rows), rows]:
+            self._follow_version()
+            while done < stop:
+                done = run_waves(self.core, batch, out, done, stop)
+                yield out
+                out.used[:] = 0
+        self._follow_version()
         clear_batch(batch)
+
+    def _version_rows(self, rows: int) -> list[int]:
+        """Return the rows after those that could change the version: the tables change there.
+
+        Of what is prepared the versions are told, so that they are at hand when they go live.
+        """
+        events = self.batch.events[:rows]
+        for row in np.flatnonzero(events["type"] == EventType.PREPARE).tolist():
+            if events[row]["signature_ok"] == 1:
+                self.deployment.versions.prepare(version_name(events[row], "reference_"))
+        return [row + 1 for row in np.flatnonzero(events["type"] == EventType.ACTIVATE).tolist()]
+
+    def _follow_version(self) -> None:
+        """Decide by the version that the state says is live; `VersionError` where it is not to be
+        had: then this partition must not go on.
+        """
+        state = self.core.state
+        name = version_name(state.versions[int(state.partition[0]["version"])])
+        if name == self.live.version:
+            return
+        self.live = self.deployment
+        if name != self.deployment.version:
+            self.live = self.deployment.versions.get(name)
+        self.core = make_core(self.live, state, int(state.partition[0]["count"]))
 
     def _hide_skipped(self, rows: int) -> list[tuple[int, int]]:
         """Hide the bytes of records on the skip list from every kernel; return rows and lengths."""

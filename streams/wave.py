@@ -51,10 +51,12 @@ from streams.state.index import find_pair
 from streams.state.pool import append_event, event_has_room
 from streams.state.sweep import sweep
 from streams.state.tables import State
+from streams.state.versions import activate_version, prepare_version
 
 _NONE = int(Refusal.NONE)
 _DUPLICATE = int(Refusal.DUPLICATE)
 _NO_ROOM = int(Refusal.NO_ROOM)
+_NOT_PREPARED = int(Refusal.NOT_PREPARED)
 _DISBURSED = int(LoanStep.DISBURSED)
 _APPLICATION = int(EventType.APPLICATION)
 _DRAWDOWN = int(EventType.DRAWDOWN)
@@ -65,6 +67,10 @@ _SIGNAL = int(EventType.SIGNAL)
 _LOAN = int(EventType.LOAN)
 _TICK = int(EventType.TICK)
 _GRANT = int(EventType.GRANT)
+_RECALL = int(EventType.RECALL)
+_PREPARE = int(EventType.PREPARE)
+_ACTIVATE = int(EventType.ACTIVATE)
+_PAUSE = int(EventType.PAUSE)
 _LINE_ACTIVE = int(LineState.ACTIVE)
 _MOVE_RESERVE = int(FundingMove.RESERVE)
 _MOVE_GRANT = int(FundingMove.GRANT)
@@ -232,7 +238,7 @@ def _decide(core: Core, batch: Batch, out: Out, i: int, applicant: int, column: 
                 column, verdicts, work.rule_masks,
             )  # fmt: skip
     offers = rank(core.policies, events[i]["product"], verdicts, candidates, work.order)
-    chosen = choose_funded(state.leases, verdicts, work.order, offers)
+    chosen = choose_funded(state.leases, state.institutions, verdicts, work.order, offers)
     record(state, work.decision, verdicts, candidates, chosen, events, i, applicant, line, is_line)
     count_decision(state.counters, work.count_at, work.decision, verdicts, events, i)
     if state.partition[0]["mute"] == 0:
@@ -288,8 +294,10 @@ def clear_verdicts(verdicts: Array, first: int) -> None:
 
 
 @kernel
-def _control(state: State, names: Names, work: Work, out: Out, events: Array, i: int) -> None:
-    """Apply the tick, grant or recall `i`, which was admitted."""
+def _control(state: State, names: Names, work: Work, out: Out, events: Array, i: int) -> int:
+    """Apply control event `i`, which was admitted. Return a Refusal: its number is used up even
+    where it is one, so that what control writes next still follows.
+    """
     partition = state.partition
     partition[0]["seq"] = events[i]["seq"]
     if events[i]["type"] == _TICK:
@@ -297,7 +305,23 @@ def _control(state: State, names: Names, work: Work, out: Out, events: Array, i:
         partition[0]["started"] = 1
         expire_offers(state, names, out, work.sizes[SIZE_EXPIRIES], i)
         sweep(state, work.sizes[SIZE_SWEEP], work.sizes[SIZE_WINDOW_MS])
-        return
+    elif events[i]["type"] <= _RECALL:
+        _move_lease(state, names, out, events, i)
+    elif events[i]["type"] == _PREPARE:
+        prepare_version(state, events[i]["reference_lo"], events[i]["reference_hi"])
+    elif events[i]["type"] == _ACTIVATE:
+        # From the next row on; the step changes its tables between this wave and the next.
+        if not activate_version(state, events[i]["reference_lo"], events[i]["reference_hi"]):
+            return _NOT_PREPARED
+    else:
+        paused = 1 if events[i]["type"] == _PAUSE else 0
+        state.institutions[events[i]["institution"]]["paused"] = paused
+    return _NONE
+
+
+@kernel
+def _move_lease(state: State, names: Names, out: Out, events: Array, i: int) -> None:
+    """Grant what the treasury has cut from a cap, or give back as much as is free of a recall."""
     lease = events[i]["institution"] * CAPS + events[i]["cap"]
     amount = i64(events[i]["amount_cents"])
     move = _MOVE_GRANT
@@ -308,7 +332,7 @@ def _control(state: State, names: Names, work: Work, out: Out, events: Array, i:
         amount = give_back(state.leases, lease, amount)
     emit_move(
         state, names, out, move, events[i]["institution"], events[i]["cap"], np.uint64(0),
-        np.uint64(0), amount, partition[0]["time"], i,
+        np.uint64(0), amount, state.partition[0]["time"], i,
     )  # fmt: skip
 
 
@@ -330,7 +354,7 @@ def _close_wave(core: Core, batch: Batch, out: Out, first: int, stop: int) -> No
             elif kind in (_ACCEPT, _CANCEL):
                 refusal = apply_answer(state, core.names, out, events, row, applicant)
             elif kind >= _TICK:
-                _control(state, core.names, core.work, out, events, row)
+                refusal = _control(state, core.names, core.work, out, events, row)
             elif kind not in (_ACTIVITY, _SIGNAL):
                 refusal = apply_loan(state, core.names, out, events, row, applicant)
             if refusal == _NONE and (kind in (_ACCEPT, _CANCEL, _LOAN)):

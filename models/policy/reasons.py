@@ -39,6 +39,7 @@ _E, _F, _C, _D = Outcome.ELIGIBILITY, Outcome.FRAUD, Outcome.CREDIT, Outcome.DAT
 REASONS: tuple[Reason, ...] = (
     Reason("line_unknown", _E, BY_CORE, "There is no such credit line of yours."),
     Reason("line_not_active", _E, BY_CORE, "The credit line is not active."),
+    Reason("institution_paused", _E, BY_CORE, "The lender takes no new business now."),
     Reason("line_exceeded", _E, BY_JUDGE, "The amount is above what is left of the credit line."),
     Reason("no_institution", _E, BY_CORE, "No institution offers this product here."),
     Reason("tenor_not_offered", _E, BY_JUDGE, "The lender does not offer this term."),
@@ -104,6 +105,7 @@ assert [r.outcome for r in REASONS] == sorted(r.outcome for r in REASONS), "clas
 # Bits that kernels set; plain module integers, since Numba takes those as constants.
 LINE_UNKNOWN = BIT["line_unknown"]
 LINE_NOT_ACTIVE = BIT["line_not_active"]
+INSTITUTION_PAUSED = BIT["institution_paused"]
 LINE_EXCEEDED = BIT["line_exceeded"]
 NO_INSTITUTION = BIT["no_institution"]
 TENOR_NOT_OFFERED = BIT["tenor_not_offered"]

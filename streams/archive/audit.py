@@ -39,6 +39,7 @@ from streams.topology import (
     OUT_EVIDENCE,
     OUT_FUNDING,
 )
+from streams.versions import with_versions
 
 _POTS = ("free_cents", "reserved_cents", "drawn_cents", "overdrawn_cents")
 _WAITING = (OfferState.OFFERED, OfferState.ACCEPTED)
@@ -239,7 +240,7 @@ def audit(
     `stop` 0 is the end of each archive. Raises `DipperError` where archive, snapshot or deployment
     are not those that decided.
     """
-    deployment = load_deployment(config)
+    deployment = with_versions(load_deployment(config))
     check = verifier(load_trusted(config))
     count = partitions or deployment.platform.partitions
     for number in range(count) if numbers is None else numbers:

@@ -2,7 +2,9 @@
 
 A line with an `applicant` has that as its key, and the partition of the key. A tick line, exactly
 `{"type":"tick","at":<ms>}`, is no record: it is handed to control, which writes a tick into every
-partition. Any other line has no key; where it is sent nevertheless, it goes to partition 0.
+partition. Nor is a line that tells control something, as `{"type":"pause","institution":"dawn"}`: a
+replay writes it into every partition; live, control takes it signed alone. Any other line has no
+key; where it is sent nevertheless, it goes to partition 0.
 """
 
 import gzip
@@ -16,6 +18,7 @@ from typing import IO, NamedTuple
 import orjson
 
 from streams.clock import read_tick
+from streams.control.records import Command, read_command
 from streams.errors import DipperError
 
 STDIN = Path("-")
@@ -32,6 +35,7 @@ class Line(NamedTuple):
     key: bytes | None
     value: bytes
     tick_at: int | None = None
+    command: Command | None = None
     fault: str = ""
     issuer: str = ""
 
@@ -55,6 +59,9 @@ def read_line(number: int, value: bytes) -> Line:
     at = read_tick(record)
     if at is not None:
         return Line(number, None, value, at)
+    told = read_command(record)
+    if told is not None:
+        return Line(number, None, value, command=told)
     return Line(number, None, value, fault="has no applicant, and is no tick line")
 
 

@@ -170,6 +170,9 @@ async def publish(
             times.clear()
         if line.tick_at is not None:
             continue
+        if line.command is not None:
+            on_fault(line._replace(fault=f"is for dipper control {line.command.verb}"))
+            continue
         if line.fault and not raw:
             on_fault(line)
             counts = counts._replace(left_out=counts.left_out + 1)

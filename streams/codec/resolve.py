@@ -76,6 +76,8 @@ _VALUE_BIT = np.uint64(mask_of(FLOAT_VALUE))
 _APPLICATION, _DRAWDOWN = int(EventType.APPLICATION), int(EventType.DRAWDOWN)
 _ACTIVITY, _SIGNAL, _LOAN = int(EventType.ACTIVITY), int(EventType.SIGNAL), int(EventType.LOAN)
 _TICK, _NO_TYPE = int(EventType.TICK), int(EventType.NONE)
+_GRANT, _RECALL = int(EventType.GRANT), int(EventType.RECALL)
+_PAUSE, _RESUME = int(EventType.PAUSE), int(EventType.RESUME)
 _DISBURSED, _DISBURSE_FAILED = int(LoanStep.DISBURSED), int(LoanStep.DISBURSE_FAILED)
 _DUE = int(LoanStep.DUE)
 _OK = STATUSES.index("ok")
@@ -254,10 +256,10 @@ def _find_unknown(symbols: Symbols, data: Array, kind: int, raw: Array, event: A
     elif kind == _LOAN:
         if event["step"] < 0:
             return SPAN_STEP
-    elif kind > _TICK:
+    elif kind in (_GRANT, _RECALL, _PAUSE, _RESUME):
         if event["institution"] < 0:
             return SPAN_INSTITUTION
-        if event["cap"] < 0:
+        if event["cap"] < 0 and kind <= _RECALL:
             return SPAN_CAP
     return -1
 
@@ -328,6 +330,19 @@ def _fill_numbers(symbols: Symbols, data: Array, kind: int, raw: Array, event: A
 
 
 @kernel
+def _fill_reference(data: Array, kind: int, raw: Array, event: Array) -> None:
+    """Write the decision, line or version that an event names, where that is 32 hex digits."""
+    reference = REFERENCE[kind]
+    if reference >= 0 and raw["spans_present"] >> np.uint64(reference) & _ONE_BIT != _NO_BITS:
+        start, length = _span(raw, reference)
+        if length == _HEX_DIGITS:
+            high_is_hex, high = _hex_word(data, start)
+            low_is_hex, low = _hex_word(data, start + _HEX_DIGITS // 2)
+            if high_is_hex and low_is_hex:
+                event["reference_hi"], event["reference_lo"] = high, low
+
+
+@kernel
 def _fill_hashes(symbols: Symbols, data: Array, kind: int, raw: Array, event: Array) -> None:
     """Write where an applicant's event says who and which, and the keyed hashes of its ids."""
     key = symbols.key
@@ -343,14 +358,6 @@ def _fill_hashes(symbols: Symbols, data: Array, kind: int, raw: Array, event: Ar
     if other >= 0 and present >> np.uint64(other) & _ONE_BIT != _NO_BITS:
         start, length = _span(raw, other)
         event["counterparty"] = counterparty_hash(key, data, start, length)
-    reference = REFERENCE[kind]
-    if reference >= 0 and present >> np.uint64(reference) & _ONE_BIT != _NO_BITS:
-        start, length = _span(raw, reference)
-        if length == _HEX_DIGITS:
-            high_is_hex, high = _hex_word(data, start)
-            low_is_hex, low = _hex_word(data, start + _HEX_DIGITS // 2)
-            if high_is_hex and low_is_hex:
-                event["reference_hi"], event["reference_lo"] = high, low
     if kind == _LOAN:
         issuer, issuer_len = _span(raw, SPAN_ISSUER)
         if present & _ISSUER_BIT == _NO_BITS:
@@ -379,6 +386,7 @@ def _resolve_row(symbols: Symbols, data: Array, start: int, raw: Array, event: A
             event["position"] = raw["span_start"][slot] - start
         return
     _fill_numbers(symbols, data, kind, raw, event)
+    _fill_reference(data, kind, raw, event)
     if kind < _TICK:
         _fill_hashes(symbols, data, kind, raw, event)
 

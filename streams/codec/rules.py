@@ -41,6 +41,7 @@ from streams.schema import (
     SPAN_STATUS,
     SPAN_STEP,
     SPAN_TYPE,
+    SPAN_VERSION,
     SPANS,
     VOCAB_CAP,
     VOCAB_CATEGORY_0,
@@ -111,6 +112,10 @@ _FIELDS: dict[EventType, tuple[tuple[int, ...], ...]] = {
     EventType.TICK: ((), (INT_PARTITION, INT_SEQ, INT_AT), (), ()),
     EventType.GRANT: ((SPAN_INSTITUTION, SPAN_CAP), _LEASE, (), ()),
     EventType.RECALL: ((SPAN_INSTITUTION, SPAN_CAP), _LEASE, (), ()),
+    EventType.PREPARE: ((SPAN_VERSION,), (INT_PARTITION, INT_SEQ), (), ()),
+    EventType.ACTIVATE: ((SPAN_VERSION,), (INT_PARTITION, INT_SEQ), (), ()),
+    EventType.PAUSE: ((SPAN_INSTITUTION,), (INT_PARTITION, INT_SEQ), (), ()),
+    EventType.RESUME: ((SPAN_INSTITUTION,), (INT_PARTITION, INT_SEQ), (), ()),
 }
 _ROWS = [_FIELDS.get(EventType(n), ((), (), (), ())) for n in range(len(EventType))]
 SPANS_NEEDED = np.array([mask_of(*row[0]) for row in _ROWS], np.uint64)
@@ -158,9 +163,11 @@ NAMES[EventType.ACTIVITY, 0] = SPAN_KIND
 NAMES[EventType.SIGNAL, 0] = SPAN_STATUS
 NAMES[EventType.LOAN] = SPAN_STEP, SPAN_ISSUER
 NAMES[[EventType.GRANT, EventType.RECALL]] = SPAN_INSTITUTION, SPAN_CAP
-# The span that names another party, and the one that names a decision or a line; -1 none.
+NAMES[[EventType.PAUSE, EventType.RESUME], 0] = SPAN_INSTITUTION
+# The span that names another party, and the one that names a decision, line or version; -1 none.
 COUNTERPARTY = np.full(len(EventType), -1)
 COUNTERPARTY[[EventType.DRAWDOWN, EventType.ACTIVITY]] = SPAN_MERCHANT, SPAN_COUNTERPARTY
 REFERENCE = np.full(len(EventType), -1)
 REFERENCE[[EventType.ACCEPT, EventType.CANCEL, EventType.LOAN]] = SPAN_DECISION
 REFERENCE[EventType.DRAWDOWN] = SPAN_LINE
+REFERENCE[[EventType.PREPARE, EventType.ACTIVATE]] = SPAN_VERSION

@@ -29,6 +29,11 @@ def register(app: typer.Typer) -> None:
         epilog="Example: dipper control --broker 127.0.0.1:9092 --config examples/policies",
     )(control)
     group.command(epilog="Example: dipper control init my-policies")(init)
+    place = "--broker 127.0.0.1:9092 --config mine"
+    group.command(epilog=f"Example: dipper control prepare next {place}")(prepare)
+    group.command(epilog=f"Example: dipper control activate 5f0c... {place}")(activate)
+    group.command(epilog=f"Example: dipper control pause dawn {place}")(pause)
+    group.command(epilog=f"Example: dipper control resume dawn {place}")(resume)
     keys = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Keys that sign.")
     keys.command(name="list", epilog="Example: dipper control keys list mine")(keys_list)
     keys.command(
@@ -90,6 +95,77 @@ def init(
     typer.echo(f"made {private} (keep it where control runs) and {public} (goes to every worker)")
 
 
+_Broker = Annotated[str, typer.Option(help="HOST:PORT of the broker that control runs on.")]
+_Config = Annotated[Path, typer.Option(help="Folder of the deployment, with keys/control.key.")]
+_Institution = Annotated[str, typer.Argument(help="Its id.")]
+_ANSWER_S_MAX = 30.0
+
+
+def prepare(
+    folder: Annotated[Path, typer.Argument(help="Folder with the policies and models to come.")],
+    broker: _Broker,
+    config: _Config,
+) -> None:
+    """Check a folder as a version of the deployment, hand it to every worker, print its name.
+
+    It changes no decision; `dipper control activate` does. A version may change policies, models,
+    prices and rules; institutions, products, channels and limits stay.
+    """
+    import asyncio
+
+    from streams.control.bodies import bodies_of, publish_bodies
+    from streams.versions import save_version
+
+    version = save_version(config, folder)
+    bodies, large = bodies_of(config, version)
+    asyncio.run(publish_bodies(broker, bodies))
+    if large:
+        place = f"{config}/versions/{version}"
+        typer.echo(f"{', '.join(large)}: too large for the topic; copy {place} to every worker")
+    _tell(broker, config, "prepare", version)
+    typer.echo(f"prepared {version}; it goes live by: dipper control activate {version}")
+
+
+def activate(
+    version: Annotated[str, typer.Argument(help="As prepare printed it, or an older one.")],
+    broker: _Broker,
+    config: _Config,
+) -> None:
+    """Put a prepared version into force, in each partition from an exact offset on. Going back is
+    activating an older one.
+    """
+    from streams.config import load_deployment
+    from streams.errors import DipperError
+    from streams.versions import version_folder
+
+    if not version_folder(config, version).is_dir() and load_deployment(config).version != version:
+        raise DipperError(f"{version} is not prepared; give its folder to dipper control prepare")
+    _tell(broker, config, "activate", version)
+    typer.echo(f"{version} is in force in every partition")
+
+
+def pause(institution: _Institution, broker: _Broker, config: _Config) -> None:
+    """Let an institution lend nothing new, in each partition from an exact offset on."""
+    _tell(broker, config, "pause", institution)
+    typer.echo(f"{institution} lends nothing new")
+
+
+def resume(institution: _Institution, broker: _Broker, config: _Config) -> None:
+    """Let a paused institution lend again."""
+    _tell(broker, config, "resume", institution)
+    typer.echo(f"{institution} lends again")
+
+
+def _tell(broker: str, config: Path, verb: str, what: str) -> None:
+    import asyncio
+
+    from streams.control.commands import ask
+    from streams.control.keys import load_private_key
+    from streams.control.records import Command
+
+    asyncio.run(ask(broker, load_private_key(config), Command(verb, what), _ANSWER_S_MAX))
+
+
 _Folder = Annotated[Path, typer.Argument(help="Folder of the deployment, with keys/.")]
 
 
@@ -143,6 +219,7 @@ def keys_revoke(
 async def _control(
     broker: str, config: Path, clock: Clock, tick_ms: int, partitions: int, place: tuple[int, str]
 ) -> None:
+    import time
     from contextlib import ExitStack
 
     from monitoring.control import ControlCollector
@@ -150,6 +227,7 @@ async def _control(
     from monitoring.logs import start_logs
     from streams.broker.topics import ensure_topics
     from streams.config import load_deployment
+    from streams.control.commands import CommandDesk
     from streams.control.ingress import Ingress
     from streams.control.keys import load_private_key, load_trusted, verifier
     from streams.control.process import ControlProcess
@@ -181,7 +259,8 @@ async def _control(
                 if clock is Clock.file
                 else control.run_wall_clock(stop, tick_ms)
             )
-            await _together(stop, ticking, ingress.run(stop))
+            desk = CommandDesk(broker, key, control.tell, lambda: time.time_ns() // 1_000_000)
+            await _together(stop, ticking, ingress.run(stop), desk.run(stop))
 
 
 async def _together(stop: "asyncio.Event", *work: Coroutine[Any, Any, None]) -> None:

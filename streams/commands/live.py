@@ -64,6 +64,7 @@ async def _live(
     port: int,
     host: str,
 ) -> None:
+    import asyncio
     from contextlib import ExitStack
     from functools import cache
     from importlib.metadata import version
@@ -72,15 +73,22 @@ async def _live(
     from monitoring.endpoint import Health, serve_metrics
     from monitoring.logs import log_batch, start_logs
     from streams.config import load_deployment
+    from streams.control.bodies import read_bodies, write_bodies
     from streams.control.keys import load_trusted, verifier
     from streams.live import Worker
     from streams.signals import stop_event
     from streams.snapshot.store import open_store
     from streams.step import Step
+    from streams.versions import with_versions
 
     start_logs()
     stop = stop_event()
-    deployment = load_deployment(config)
+
+    def fetch(name: str, folder: Path) -> bool:
+        # In the thread that loads versions: it has no event loop of its own.
+        return write_bodies(asyncio.run(read_bodies(broker)), name, folder)
+
+    deployment = with_versions(load_deployment(config), fetch)
     verify = verifier(load_trusted(config))
     worker = Worker(
         broker,

@@ -119,8 +119,9 @@ def show(
     from streams.errors import DipperError
     from streams.show import newest_applicant
     from streams.snapshot.store import open_store
+    from streams.versions import with_versions
 
-    deployment = load_deployment(config)
+    deployment = with_versions(load_deployment(config))
     found = newest_applicant(
         open_store(snapshots),
         deployment,

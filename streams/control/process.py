@@ -27,7 +27,16 @@ from monitoring.logs import log_action
 from streams import clock
 from streams.broker.client import broker_kind, log_end, make_consumer, make_producer, stop_client
 from streams.control.keys import Trusted, Verify, verifier
-from streams.control.records import Caps, ControlLog, Entry, Position, read_position
+from streams.control.records import (
+    VERBS,
+    Caps,
+    Command,
+    ControlLog,
+    Entry,
+    Position,
+    read_position,
+)
+from streams.errors import DipperError
 from streams.limits import SECOND_MS
 from streams.tasks import end
 from streams.topology import CLOCK, EVENTS
@@ -63,6 +72,7 @@ class ControlProcess:
         self._consumer: AIOKafkaConsumer
         self._note: dict[TopicPartition, int] = {}
         self._noted = 0.0
+        self._writing = asyncio.Lock()  # what bears a later number must not go out first
         self.ticks = 0
 
     @property
@@ -135,14 +145,27 @@ class ControlProcess:
         if time.monotonic() - self._noted > _NOTE_S:
             await self._note_offsets()
 
+    async def tell(self, told: Command) -> None:
+        """Write a command into every partition; return when it stands in all.
+
+        `DipperError` where it names an institution that there is not.
+        """
+        if VERBS[told.verb] == "institution" and told.what not in self._caps:
+            known = ", ".join(sorted(self._caps))
+            raise DipperError(f"there is no institution {told.what}; there are {known}")
+        records = await self._write(self._log.commands(told))
+        log_action(told.verb, what=told.what, records=records)
+
     async def _write(self, entries: Iterable[Entry]) -> int:
         sent: list[Any] = []
-        for entry in entries:
-            sent.append(
-                await self._producer.send(EVENTS.name, entry.value, partition=entry.partition)
-            )
+        async with self._writing:
+            for entry in entries:
+                sent.append(
+                    await self._producer.send(EVENTS.name, entry.value, partition=entry.partition)
+                )
         for done in await asyncio.gather(*sent):
-            self._note[TopicPartition(EVENTS.name, done.partition)] = done.offset
+            place = TopicPartition(EVENTS.name, done.partition)
+            self._note[place] = max(done.offset, self._note.get(place, 0))
         return len(sent)
 
     async def _note_offsets(self) -> None:

@@ -8,6 +8,7 @@ or a network.
 
 import base64
 import binascii
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -57,6 +58,41 @@ def grant(partition: int, seq: int, share: Share) -> bytes:
             share.amount_cents,
         )
     )
+
+
+class Command(NamedTuple):
+    """What control is told to write into every partition, from its next record on.
+
+    `verb` is `prepare` or `activate` with a version (32 hex digits), `pause` or `resume` with an
+    institution.
+    """
+
+    verb: str
+    what: str
+
+
+VERBS = {"prepare": "version", "activate": "version", "pause": "institution",
+         "resume": "institution"}  # fmt: skip
+_VERSION = re.compile(r"[0-9a-f]{32}")
+
+
+def read_command(record: object) -> Command | None:
+    """Return what a record such as `{"type":"pause","institution":"dawn"}` tells; None for any
+    other: one with more fields is an event like any other, and refused like one.
+    """
+    match record:
+        case {"type": str(verb), **rest} if rest.keys() == {VERBS.get(verb)}:
+            what = rest[VERBS[verb]]
+            if isinstance(what, str) and (VERBS[verb] != "version" or _VERSION.fullmatch(what)):
+                return Command(verb, what)
+    return None
+
+
+def command(partition: int, seq: int, told: Command) -> bytes:
+    """Return the control event of a command without its signature."""
+    return b'{"type":"%s","partition":%d,"seq":%d,"%s":%s}' % (
+        told.verb.encode(), partition, seq, VERBS[told.verb].encode(), orjson.dumps(told.what),
+    )  # fmt: skip
 
 
 def signed(record: bytes, sign: Sign) -> bytes:
@@ -124,6 +160,12 @@ class ControlLog:
                 seq = self.positions[partition].seq
                 self.positions[partition] = Position(seq + 1)
                 yield Entry(partition, signed(grant(partition, seq + 1, share), self._sign))
+
+    def commands(self, told: Command) -> Iterator[Entry]:
+        """Yield a command for each partition. Each may stand twice: a second one does nothing."""
+        for partition, (seq, at) in enumerate(self.positions):
+            self.positions[partition] = Position(seq + 1, at)
+            yield Entry(partition, signed(command(partition, seq + 1, told), self._sign))
 
     def ticks(self, at: int) -> Iterator[Entry]:
         """Yield a tick for each partition whose time is before `at`; time never goes back."""

@@ -6,7 +6,7 @@ import numpy as np
 
 from streams import schema
 from streams.buffers import Array
-from streams.limits import PAGE_EVENTS, Limits
+from streams.limits import PAGE_EVENTS, VERSIONS_MAX, Limits
 
 
 class State(NamedTuple):
@@ -30,6 +30,8 @@ class State(NamedTuple):
     offer_slots: Array  # SLOT[2 * offers]
     timers: Array  # TIMER[timers], a heap
     leases: Array  # LEASE[institutions * CAPS], row institution * CAPS + cap
+    institutions: Array  # INSTITUTION[institutions]
+    versions: Array  # VERSION[VERSIONS_MAX]
 
 
 def empty_rows(layout: np.dtype[np.void], rows: int, first: int, stop: int) -> Array:
@@ -56,6 +58,7 @@ def make_state(size: Limits, institutions: int, number: int, count: int, counter
     size.check()
     partition = np.zeros(1, schema.PARTITION)
     partition["number"], partition["count"] = number, count
+    partition["next_version"] = 1
     return State(
         partition,
         np.zeros(counters, np.int64),
@@ -73,4 +76,6 @@ def make_state(size: Limits, institutions: int, number: int, count: int, counter
         _empty(2 * size.offers, schema.SLOT),
         np.zeros(size.timers, schema.TIMER),
         np.zeros(max(institutions, 1) * schema.CAPS, schema.LEASE),
+        np.zeros(max(institutions, 1), schema.INSTITUTION),
+        np.zeros(VERSIONS_MAX, schema.VERSION),
     )

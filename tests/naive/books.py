@@ -142,6 +142,8 @@ class Books:
     ids: dict[Id, int | Loan] = field(default_factory=dict)  # until when, or as long as the loan
     time: int | None = None  # last tick
     seq: int = 0  # last control event
+    prepared: set[str] = field(default_factory=set)  # versions that may go live
+    paused: set[int] = field(default_factory=set)  # institutions
     moves: int = 0  # funding records so far
     timers: list[tuple[int, int, Offer]] = field(default_factory=list)  # when, low half of id
 

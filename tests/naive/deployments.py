@@ -7,12 +7,14 @@ ceiling, partial amounts, a channel of one institution, lines with and without c
 import math
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from features.catalog import load_catalog
 from models.artifact import save_model
 from models.calibrate import Calibration
 from streams.config import load_deployment
 from streams.deployment import Deployment
+from streams.versions import VERSIONS_FOLDER, save_version, with_versions
 from tests.models.tree_twin import random_model, render
 
 PLATFORM = """\
@@ -241,10 +243,46 @@ def _write_models(folder: Path) -> None:
 
 
 def small_deployment(folder: Path, **limits: int) -> Deployment:
-    """Write and load the deployment; `limits` replace single ones of LIMITS."""
-    return load_deployment(write_deployment(folder), LIMITS | limits)
+    """Write and load the deployment and a second version of it; `limits` replace single ones of
+    LIMITS.
+    """
+    write_deployment(folder)
+    with TemporaryDirectory() as other:
+        save_version(folder, change(write_deployment(Path(other) / "config")))
+    return with_versions(load_deployment(folder, LIMITS | limits))
+
+
+def change(folder: Path) -> Path:
+    """Change prices, a cut-off, a rule, a model and the number of policies and rules."""
+    dawn = folder / "institutions" / "dawn"
+    (dawn / "flat_1500.csv").write_text((dawn / "flat_1500.csv").read_text().replace("1500", "990"))
+    (folder / "institutions" / "meadow" / "invoice_loan.toml").unlink()
+    line = dawn / "cash_line.toml"
+    text = line.read_text().replace("cut_off_pd_ppm = 500_000", "cut_off_pd_ppm = 130_000")
+    line.write_text(
+        text.replace("lines_active >= 2", "lines_active >= 3")
+        + RULE.format(section="application", when="open_offers > 1", reason="velocity")
+    )
+    third = SCORECARD.replace("order_count_30d,,2,5", "order_count_30d,,2,35")
+    save_model(
+        folder / "models" / "third",
+        name="third",
+        kind="scorecard",
+        model=third.encode(),
+        calibration=CARD_STEPS,
+        features={name: load_catalog(None).definition_hashes[name] for name in CARD_FEATURES},
+    )
+    loan = dawn / "instalment_loan.toml"
+    loan.write_text(loan.read_text().replace('model = "forest"', 'model = "third"'))
+    return folder
+
+
+def versions_of(deployment: Deployment) -> list[str]:
+    """Return the versions that stand beside a deployment."""
+    folder = deployment.folder / VERSIONS_FOLDER
+    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
 
 
 def with_limits(deployment: Deployment, **limits: int) -> Deployment:
     """Return the deployment with single limits replaced, all else as it is."""
-    return replace(deployment, overrides={**deployment.overrides, **limits})
+    return with_versions(replace(deployment, overrides={**deployment.overrides, **limits}))

@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 import orjson
 from aiokafka.partitioner import murmur2
 
-from streams.control.records import Share, grant, signed, tick
+from streams.control.records import Command, Share, command, grant, signed, tick
 from streams.deployment import Deployment
 from streams.limits import AHEAD_MS_MAX, DAY_MS, LATE_MS_MAX, SECOND_MS
 from streams.schema import Cap, LoanStep, OfferState
 from tests.naive.books import Loan
+from tests.naive.deployments import versions_of
 from tests.naive.records import Record, hex_of
 from tests.naive.step import NaiveStep
 
@@ -135,7 +136,7 @@ class LogMaker:
             self._tick: 8, self._application: 14, self._drawdown: 10, self._answer: answers,
             self._own_loan: loans, self._loan_step: 20, self._foreign_loan: 3, self._activity: 14,
             self._signal: 5, self._lease: 3, self._repeat: 5, self._junk: 4, self._misplaced: 3,
-            self._bad_control: 2,
+            self._bad_control: 2, self._command: 2,
         }  # fmt: skip
         self.random.choices(list(weights), list(weights.values()))[0]()
 
@@ -301,6 +302,20 @@ class LogMaker:
         amount = self.random.choice([0, 10_000, 5_000_000])
         recall = self.random.random() < 0.6
         self.grant(institution, self.random.choice(list(Cap)), amount, recall)
+
+    def _command(self) -> None:
+        """Pause or resume an institution, prepare or activate a version, known or not."""
+        told = Command(
+            self.random.choice(["pause", "resume", "resume"]),
+            self.random.choice(self.deployment.institution_ids),
+        )
+        if self.random.random() < 0.6:
+            known = [self.deployment.version, *versions_of(self.deployment)]
+            verb = self.random.choice(["prepare", "activate"])
+            told = Command(verb, self.random.choice(known))
+            if verb == "activate" and self.random.random() < 0.2:
+                told = Command(verb, "5a" * 16)
+        self.control(command(self.partition, self.step.books.seq + 1, told))
 
     def _repeat(self) -> None:
         if self.log:

@@ -140,17 +140,17 @@ class Writer:
             for rule in verdict["fired"]:
                 masks[row, rule // 64] |= np.uint64(1 << rule % 64)
         features, raw, pds = numbers
-        value = b"".join(
-            part.tobytes()
-            for part in (
-                head,
-                np.array(features, np.float64),
-                np.array(raw, np.float64),
-                np.array(pds, np.int64),
-                rows,
-                masks,
-            )
+        parts = (
+            head,
+            np.array(features, np.float64),
+            np.array(raw, np.float64),
+            np.array(pds, np.int64),
+            rows,
+            masks,
         )
+        head["version"] = int(self.deployment.version[16:], 16)
+        head["bytes"] = sum(part.nbytes for part in parts)
+        value = b"".join(part.tobytes() for part in parts)
         return Record(OUT_EVIDENCE, offset, event["applicant"], value)
 
     def move(

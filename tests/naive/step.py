@@ -41,7 +41,7 @@ from tests.streams.codec.decode_twin import Reader
 REQUESTS = {EventType.APPLICATION, EventType.DRAWDOWN}
 ANSWERS = {EventType.ACCEPT, EventType.CANCEL}
 HISTORY = {EventType.ACTIVITY, EventType.SIGNAL}
-CONTROL = {EventType.TICK, EventType.GRANT, EventType.RECALL}
+CONTROL = {kind for kind in EventType if kind >= EventType.TICK}
 Event = dict[str, Any]
 Score = Callable[[dict[str, float]], tuple[float, int]]
 
@@ -89,12 +89,11 @@ class NaiveStep:
         self.partition, self.partitions, self.verify = partition, partitions, verify
         names = vocabulary_of(deployment.platform, deployment.institutions, deployment.catalog)
         self.reader = Reader(names, deployment.platform.decision_key)
-        self.writer = Writer(deployment, partition, partitions)
-        self.scorers = [_scorer(deployment, n) for n in range(len(deployment.model_infos))]
         self.products = [product_plan(product) for product in deployment.platform.products]
-        self.ceilings = ceiling_plans(deployment.platform)
+        self._decide_by(deployment)
         pairs = [(n, cap) for n in range(len(deployment.institutions)) for cap in Cap]
         self.books = Books({(n, int(cap)): Lease() for n, cap in pairs})
+        self.books.prepared.add(deployment.version)
         self.lending = Lending(self.books, self._emit)
         self.counters: Counter[tuple[str, str]] = Counter()
         self._records: list[Record] = []
@@ -166,8 +165,7 @@ class NaiveStep:
     def _apply(self, event: Event) -> Refusal:
         kind = event["type"]
         if kind in CONTROL:
-            self._control(event)
-            return Refusal.NONE
+            return self._control(event)
         if kind in ANSWERS:
             refusal = self.lending.answer(event)
         elif kind == EventType.LOAN:
@@ -194,9 +192,33 @@ class NaiveStep:
             person.signals[event["signal"]] = value, at
         person.remember((event["key_hi"], event["key_lo"]))
 
-    def _control(self, event: Event) -> None:
-        books = self.books
+    def _control(self, event: Event) -> Refusal:
+        books, kind = self.books, event["type"]
         books.seq = event["seq"]
+        version = f"{event['reference_hi']:016x}{event['reference_lo']:016x}"
+        if kind == EventType.PREPARE:
+            books.prepared.add(version)
+        elif kind == EventType.ACTIVATE:
+            if version not in books.prepared:
+                return Refusal.NOT_PREPARED
+            self._decide_by(self.deployment.versions.get(version))
+        elif kind == EventType.PAUSE:
+            books.paused.add(event["institution"])
+        elif kind == EventType.RESUME:
+            books.paused.discard(event["institution"])
+        else:
+            self._tick_or_lease(event)
+        return Refusal.NONE
+
+    def _decide_by(self, live: Deployment) -> None:
+        """Take policies and models from here on."""
+        self.live = live
+        self.writer = Writer(live, self.partition, self.partitions)
+        self.scorers = [_scorer(live, n) for n in range(len(live.model_infos))]
+        self.ceilings = ceiling_plans(live.platform)
+
+    def _tick_or_lease(self, event: Event) -> None:
+        books = self.books
         if event["type"] == EventType.TICK:
             books.time = event["at"]
             most = self.deployment.limits.expiries_per_tick
@@ -315,7 +337,7 @@ class NaiveStep:
         where = (1, event["product"], -1, line.institution) if line else (
             0, event["product"], event["channel"], -1
         )  # fmt: skip
-        plans = list(self.deployment.policies.plans)
+        plans = list(self.live.policies.plans)
         return policies.judge(self.products, self.ceilings, plans, where, request)
 
     def _fund(
@@ -327,6 +349,10 @@ class NaiveStep:
             verdicts[row]["rank"] = place
         for row in order:
             verdict = verdicts[row]
+            if verdict["institution"] in self.books.paused:
+                verdict["outcome"] = Outcome.ELIGIBILITY
+                verdict["reasons"] |= mask_of(["institution_paused"])
+                continue
             where = verdict["institution"], verdict["cap"]
             if where[1] < 0 or self.books.leases[where].can_reserve(verdict["amount_cents"]):
                 return self._approve(event, verdicts, row, line)

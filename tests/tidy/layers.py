@@ -34,6 +34,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "monitoring",
         "streams.clock",
         "streams.config",
+        "streams.versions",
         "streams.control.loans",
         "streams.control.keys",  # both doors check signatures and write control events in one form
         "streams.control.records",

@@ -19,7 +19,7 @@ from tests.streams.codec.hash_twin import siphash
 _TEXTS = [
     "type", "id", "applicant", "product", "channel", "line", "merchant", "decision", "kind",
     "counterparty", "source", "name", "status", "loan", "issuer", "step", "institution", "cap",
-    "signature", "device", "phone", "id_doc", "bank_account",
+    "signature", "device", "phone", "id_doc", "bank_account", "version",
 ]  # fmt: skip
 _INTS = [
     "at", "amount_cents", "tenor_days", "principal_cents", "interest_cents", "fee_cents",
@@ -50,6 +50,10 @@ FIELDS_OF = {
     "tick": (["partition", "seq", "at"], []),
     "grant": (["partition", "seq", "institution", "cap", "amount_cents"], []),
     "recall": (["partition", "seq", "institution", "cap", "amount_cents"], []),
+    "prepare": (["partition", "seq", "version"], []),
+    "activate": (["partition", "seq", "version"], []),
+    "pause": (["partition", "seq", "institution"], []),
+    "resume": (["partition", "seq", "institution"], []),
 }
 _RANGES = {
     "at": (1, 2**52),
@@ -157,6 +161,8 @@ class Reader:
                 "step": _place(steps, get("step")),
                 "issuer": _place(self.names.institutions, get("issuer")),
             }
+        if kind in {"pause", "resume"}:
+            return {"institution": _place(self.names.institutions, get("institution"))}
         if kind in {"grant", "recall"}:
             return {
                 "institution": _place(self.names.institutions, get("institution")),
@@ -176,15 +182,19 @@ class Reader:
         other = given.get("merchant", given.get("counterparty"))
         if other is not None:
             found["counterparty"] = int.from_bytes(siphash(self.key, other, 8), "little") >> 8 or 1
-        named = given.get("line", given.get("decision", b""))
-        if re.fullmatch(rb"[0-9a-f]{32}", named):
-            found["reference_hi"], found["reference_lo"] = int(named[:16], 16), int(named[16:], 16)
         if kind == "loan":
             issuer = given.get("issuer", b"")
             found["loan_lo"], found["loan_hi"] = self._wide(
                 bytes([len(who)]) + who + bytes([len(issuer)]) + issuer + given["loan"]
             )
         return found
+
+    def _reference(self, given: dict[str, Any]) -> dict[str, int]:
+        """Return the decision, line or version that an event names."""
+        named = next((given[n] for n in ("line", "decision", "version") if n in given), b"")
+        if not re.fullmatch(rb"[0-9a-f]{32}", named):
+            return {}
+        return {"reference_hi": int(named[:16], 16), "reference_lo": int(named[16:], 16)}
 
     def _attributes(self, given: dict[str, Any]) -> list[float]:
         values = [math.nan] * 16
@@ -228,7 +238,8 @@ class Reader:
         event["value"] = given.get("value", math.nan)
         if kind == "application":
             event["attributes"] = self._attributes(given)
-        if kind in {"tick", "grant", "recall"}:
+        event |= self._reference(given)
+        if event["type"] >= EventType.TICK:
             event["signature_ok"] = 1
         else:
             event |= {"applicant": given["applicant"], "id": given["id"]}

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.policy.reasons import mask_of
 from streams import schema
 from streams.deployment import Deployment
 from streams.funding import leases as kernels
@@ -68,26 +69,37 @@ def test_each_move_keeps_the_equation(moves: list[tuple[str, int]]) -> None:
 
 
 @pytest.mark.kernel
-@given(st.lists(st.tuples(st.integers(-1, 1), st.integers(1, 9), st.booleans()), max_size=6))
-def test_the_first_offer_that_can_be_funded_is_chosen(offers: list[tuple[int, int, bool]]) -> None:
-    """In order of rank: an offer that needs no reservation, or whose lease has the money and is not
-    overdrawn; those before it lose for capacity, those after it stay as they are.
+@given(
+    st.lists(
+        st.tuples(st.integers(-1, 1), st.integers(1, 9), st.booleans(), st.booleans()), max_size=6
+    )
+)
+def test_the_first_offer_that_can_be_funded_is_chosen(
+    offers: list[tuple[int, int, bool, bool]],
+) -> None:
+    """In order of rank: an offer of an institution that is not paused, which needs no reservation,
+    or whose lease has the money and is not overdrawn; those before it lose for capacity, or since
+    the institution is paused; those after it stay as they are.
     """
     count = len(offers)
+    institutions = np.zeros(max(count, 1), schema.INSTITUTION)
     verdicts, leases = np.zeros(count, schema.VERDICT), np.zeros(2 * max(count, 1), schema.LEASE)
     order = np.arange(count, dtype=np.int32)[::-1].copy()
-    for row, (cap, amount, overdrawn) in enumerate(offers):
+    for row, (cap, amount, overdrawn, paused) in enumerate(offers):
+        institutions[row]["paused"] = paused
         verdicts[row]["institution"], verdicts[row]["cap"] = row, cap
         verdicts[row]["amount_cents"] = amount
         if cap >= 0:
             leases[2 * row + cap]["free_cents"] = 5
             leases[2 * row + cap]["overdrawn_cents"] = overdrawn
-    fits = [cap < 0 or (amount <= 5 and not over) for cap, amount, over in offers]
+    fits = [not off and (c < 0 or (amount <= 5 and not over)) for c, amount, over, off in offers]
     wanted = max((row for row in range(count) if fits[row]), default=-1)
-    assert choose_funded(leases, verdicts, order, count) == wanted
-    lost = verdicts["outcome"] == Outcome.CAPACITY
-    assert lost.tolist() == [row > wanted for row in range(count)]
-    assert ((verdicts["reasons"] != 0) == lost).all()
+    assert choose_funded(leases, institutions, verdicts, order, count) == wanted
+    for row, (_, _, _, paused) in enumerate(offers):
+        lost = Outcome.ELIGIBILITY if paused else Outcome.CAPACITY
+        assert verdicts[row]["outcome"] == (lost if row > wanted else Outcome.APPROVED)
+        reason = mask_of(["institution_paused" if paused else "capacity"])
+        assert verdicts[row]["reasons"] == (reason if row > wanted else 0)
 
 
 @pytest.mark.kernel
