@@ -30,21 +30,26 @@ _NAMES = {
 }  # fmt: skip
 
 
-def write_page(runs: Mapping[str, Benchmark], page: Path = PAGE) -> None:
-    """Write the page and its charts; benchmarks that are missing are named as such."""
+def write_page(
+    runs: Mapping[str, Benchmark], page: Path = PAGE, failed: Mapping[str, str] | None = None
+) -> None:
+    """Write the page and its charts; benchmarks that are missing are named as such, and those in
+    `failed` with why.
+    """
     charts = page.parent / CHARTS
     charts.mkdir(parents=True, exist_ok=True)
     for name, text in draw(runs).items():
         (charts / f"{name}.svg").write_text(text)
-    page.write_text(render(runs))
+    page.write_text(render(runs, failed))
 
 
-def render(runs: Mapping[str, Benchmark]) -> str:
+def render(runs: Mapping[str, Benchmark], failed: Mapping[str, str] | None = None) -> str:
     """Return the page as Markdown."""
     parts = [
         "# Performance",
         _PREFACE,
         *_machine(runs),
+        *(f"**`{name}` failed in this run**: {why}" for name, why in (failed or {}).items()),
         "## Goals",
         *_goals(runs),
         *_peers(runs),

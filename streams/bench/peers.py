@@ -31,7 +31,7 @@ from streams.broker.kafka import KafkaBroker
 from streams.broker.topics import ensure_topics
 from streams.deployment import Deployment
 from streams.errors import DipperError
-from streams.topology import DECISIONS, EVENTS
+from streams.topology import DECISIONS, EVENTS, TOPICS
 
 PARTITIONS = 2
 WARM_SHARE = 0.5  # of the log, before the clock starts: compilers of the JVM take their time
@@ -154,7 +154,7 @@ async def _measure_job(
         found.append(await measure(system, asked, *shares, late=late))
     # The next job has the same topics, and a broker that is warm.
     async with Probe(job.broker) as probe:
-        await probe.drop_topics(topics)
+        await probe.drop_topics(topics | {topic.name for topic in TOPICS})
     return found
 
 

@@ -15,7 +15,8 @@ import orjson
 from streams.broker.kafka import VERSION as KAFKA_VERSION
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDER = ROOT / ".cache" / "bench"
+FOLDER_VARIABLE = "DIPPER_BENCH_FOLDER"  # where results go; .cache/bench where it is not set
+_FAILED = "failed"
 _PACKAGES = (
     "dipper", "numba", "numpy", "lightgbm", "aiokafka", "orjson", "faust-streaming", "quixstreams",
 )  # fmt: skip
@@ -52,10 +53,17 @@ def benchmark(
     )
 
 
-def save(result: Benchmark, folder: Path = FOLDER) -> Path:
+def folder(*, small: bool = False) -> Path:
+    """Return where results stand. Small runs have a place of their own: they are no figures."""
+    named = os.environ.get(FOLDER_VARIABLE)
+    return Path(named) if named else ROOT / ".cache" / ("bench-small" if small else "bench")
+
+
+def save(result: Benchmark, where: Path | None = None) -> Path:
     """Write it where `dipper bench page` looks; return the file."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{result.name}.json"
+    where = folder() if where is None else where
+    where.mkdir(parents=True, exist_ok=True)
+    path = where / f"{result.name}.json"
     path.write_bytes(orjson.dumps(result._asdict(), option=orjson.OPT_INDENT_2))
     return path
 
@@ -79,9 +87,29 @@ def save_step(report: Any, platform: Sequence[Mapping[str, Any]], seconds: float
     return save(benchmark("step", "dipper bench step --grow platform", rows, hashes, seconds))
 
 
-def load(folder: Path = FOLDER) -> dict[str, Benchmark]:
+def forget(name: str, where: Path) -> None:
+    """Remove a benchmark's result, and what is said of it having failed."""
+    (where / f"{name}.json").unlink(missing_ok=True)
+    left = {other: why for other, why in load_failures(where).items() if other != name}
+    save_failures(left, where)
+
+
+def save_failures(failed: Mapping[str, str], where: Path) -> None:
+    """Write down which benchmarks failed: why, in a sentence, by name."""
+    where.mkdir(parents=True, exist_ok=True)
+    (where / _FAILED).write_bytes(orjson.dumps(dict(failed)))
+
+
+def load_failures(where: Path | None = None) -> dict[str, str]:
+    """Return the benchmarks that failed when all ran, with why."""
+    path = (folder() if where is None else where) / _FAILED
+    return dict(orjson.loads(path.read_bytes())) if path.exists() else {}
+
+
+def load(where: Path | None = None) -> dict[str, Benchmark]:
     """Return the benchmarks that were saved, by name."""
-    found = (Benchmark(**orjson.loads(path.read_bytes())) for path in sorted(folder.glob("*.json")))
+    paths = sorted((folder() if where is None else where).glob("*.json"))
+    found = (Benchmark(**orjson.loads(path.read_bytes())) for path in paths)
     return {each.name: each for each in found}
 
 

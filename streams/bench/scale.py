@@ -21,7 +21,7 @@ from streams.broker.kafka import KafkaBroker
 from streams.broker.topics import ensure_topics
 from streams.codec.hashing import partition_of_key
 from streams.deployment import Deployment
-from streams.topology import DECISIONS, EVENTS, OUT_DECISION
+from streams.topology import DECISIONS, EVENTS, OUT_DECISION, TOPICS
 
 PARTITIONS = (1, 2, 4, 8, 16)
 TWO_WORKERS = (2, 4, 16)
@@ -84,44 +84,55 @@ def bench_scale(
         folder = Path(name)
         on_stage("train the model")
         deployment = prepare(folder / "config")
-        found = []
         cohorts = cohorts_for(events)
-        for count in partitions:
-            log: Log = FullLog(deployment, count, [cohorts])
-            workers = [1, 2] if count in two_workers else [1]
-            found += asyncio.run(_runs(deployment, folder, "mixed", log, workers, on_stage))
-        log = RequestLog(deployment, REQUESTS_PARTITIONS, events // 60, events // 3)
-        found += asyncio.run(_runs(deployment, folder, "requests", log, [1], on_stage))
-        return found
+        logs: list[tuple[str, Log]] = [
+            ("mixed", FullLog(deployment, count, [cohorts])) for count in partitions
+        ]
+        requests = RequestLog(deployment, REQUESTS_PARTITIONS, events // 60, events // 3)
+        logs.append(("requests", requests))
+        return asyncio.run(_all(deployment, folder, logs, two_workers, on_stage))
+
+
+async def _all(
+    deployment: Deployment,
+    folder: Path,
+    logs: Sequence[tuple[str, Log]],
+    two_workers: Sequence[int],
+    on_stage: Callable[[str], None],
+) -> list[Scaled]:
+    """Run log after log on one broker, which is warm after the first."""
+    found = []
+    async with KafkaBroker() as broker:
+        for number, (traffic, log) in enumerate(logs):
+            two = traffic == "mixed" and log.partitions in two_workers
+            job = Job(
+                FULL, broker.bootstrap, f"scale-{number}", log.partitions, deployment.folder,
+                folder, broker.pid,
+            )  # fmt: skip
+            found += await _runs(job, traffic, log, [1, 2] if two else [1], on_stage)
+            async with Probe(broker.bootstrap) as probe:
+                await probe.drop_topics([topic.name for topic in TOPICS])
+    return found
 
 
 async def _runs(
-    deployment: Deployment,
-    folder: Path,
-    traffic: str,
-    log: Log,
-    workers: Sequence[int],
-    on_stage: Callable[[str], None],
+    job: Job, traffic: str, log: Log, workers: Sequence[int], on_stage: Callable[[str], None]
 ) -> list[Scaled]:
     found = []
-    async with KafkaBroker() as broker:
-        async with Probe(broker.bootstrap) as probe:
-            await probe.make_topics([EVENTS.name, DECISIONS.name], log.partitions)
-        await ensure_topics(broker.bootstrap, log.partitions)
-        on_stage(f"{traffic}, partitions {log.partitions}: make the log")
-        async with Feeder(broker.bootstrap, EVENTS.name) as feeder:
-            for partition, records in log.parts():
-                await feeder.publish(partition, records)
-        for count in workers:
-            on_stage(f"{traffic}, partitions {log.partitions}, workers {count}")
-            job = Job(
-                FULL, broker.bootstrap, f"scale-{count}", log.partitions, deployment.folder, folder,
-                broker.pid,
-            )  # fmt: skip
-            first, whole = log.shares[0], log.shares[-1]
-            warm_up = first if len(log.shares) > 1 else None
-            one = await measure(dipper(EOS, count), job, first, whole, warm_up=warm_up)
-            found.append(_row(traffic, count, log.partitions, one))
+    async with Probe(job.broker) as probe:
+        await probe.make_topics([EVENTS.name, DECISIONS.name], log.partitions)
+    await ensure_topics(job.broker, log.partitions)
+    on_stage(f"{traffic}, partitions {log.partitions}: make the log")
+    async with Feeder(job.broker, EVENTS.name) as feeder:
+        for partition, records in log.parts():
+            await feeder.publish(partition, records)
+    for count in workers:
+        on_stage(f"{traffic}, partitions {log.partitions}, workers {count}")
+        first, whole = log.shares[0], log.shares[-1]
+        warm_up = first if len(log.shares) > 1 else None
+        mine = job._replace(group=f"{job.group}-{count}")
+        one = await measure(dipper(EOS, count), mine, first, whole, warm_up=warm_up)
+        found.append(_row(traffic, count, log.partitions, one))
     return found
 
 

@@ -13,27 +13,35 @@ def register(group: typer.Typer) -> None:
 
 def page() -> None:
     """Write docs/PERFORMANCE.md from what the benchmarks left in .cache/bench."""
-    from streams.bench.page import PAGE, write_page
-    from streams.bench.results import ROOT, load
+    _write(small=False)
 
-    write_page(load())
-    typer.echo(f"wrote {PAGE.relative_to(ROOT)}")
+
+def _write(*, small: bool) -> None:
+    from streams.bench.page import PAGE, write_page
+    from streams.bench.results import ROOT, folder, load, load_failures
+
+    where = folder(small=small)
+    page = where / PAGE.name if small else PAGE
+    write_page(load(where), page, load_failures(where))
+    typer.echo(f"wrote {page.relative_to(ROOT) if page.is_relative_to(ROOT) else page}")
 
 
 def everything(
     only: Annotated[str, typer.Option(help="Parts to run, with commas; default: all.")] = "",
+    small: Annotated[
+        bool,
+        typer.Option("--small", help="To see that all runs: no figures, the page in .cache."),
+    ] = False,
 ) -> None:
     """Run every benchmark, one after the other, and write docs/PERFORMANCE.md.
 
-    A part that fails is named, the others run; then the exit code is 2.
+    A part that fails is named, on the page too; the others run; then the exit code is 2.
     """
     from streams.bench.all import run_all
-    from streams.bench.results import load
 
-    failed = run_all([part for part in only.split(",") if part], typer.echo)
-    page()
-    took = ", ".join(f"{run.name} {run.seconds:.0f} s" for run in load().values())
-    typer.echo(f"took: {took}")
+    failed = run_all([part for part in only.split(",") if part], typer.echo, small=small)
+    _write(small=small)
+    for part, why in failed.items():
+        typer.echo(f"failed: {part}: {why}", err=True)
     if failed:
-        typer.echo(f"failed: {', '.join(failed)}", err=True)
         raise typer.Exit(2)

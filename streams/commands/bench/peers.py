@@ -35,18 +35,19 @@ def peers(
     from rich.console import Console
 
     from streams.bench.peers import SMALL, USUAL, bench_peers, comparison, faults, table
-    from streams.bench.results import benchmark, save
+    from streams.bench.results import benchmark, folder, save
     from streams.bench.systems import chosen
 
     begin = time.monotonic()
     with Console(stderr=True).status("start") as status:
         found = bench_peers(chosen(only, small=small), SMALL if small else USUAL, status.update)
     compared = comparison(found)
-    if not small and not only:
-        command = "dipper bench peers"
+    if not only:
+        command = "dipper bench peers" + (" --small" if small else "")
         rows = [each._asdict() for each in found]
         hashes = " ".join(sorted({each.sha256 for each in found if each.sha256}))
-        save(benchmark("peers", command, rows, hashes, time.monotonic() - begin))
+        result = benchmark("peers", command, rows, hashes, time.monotonic() - begin)
+        save(result, folder(small=small))
     Console().print(table(found))
     if summary is Summary.json:
         typer.echo(json.dumps(compared))

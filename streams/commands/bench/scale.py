@@ -14,6 +14,9 @@ def register(group: typer.Typer) -> None:
 
 def scale(
     events: Annotated[int, typer.Option(min=30_000, help="Events a run.")] = 300_000,
+    partitions: Annotated[
+        str, typer.Option(help="Numbers of partitions, with commas.")
+    ] = "1,2,4,8,16",
     summary: Annotated[
         Summary, typer.Option(help="json: the last line is one JSON object.")
     ] = Summary.table,
@@ -31,12 +34,13 @@ def scale(
     from streams.bench.results import benchmark, save
     from streams.bench.scale import bench_scale
 
+    counts = [int(count) for count in partitions.split(",")]
     begin = time.monotonic()
     with Console(stderr=True).status("start") as status:
-        found = bench_scale(events, on_stage=status.update)
+        found = bench_scale(events, counts, on_stage=status.update)
     rows = [each._asdict() for each in found]
     hashes = " ".join(each.sha256 for each in found if each.sha256)
-    command = f"dipper bench scale --events {events}"
+    command = f"dipper bench scale --events {events} --partitions {partitions}"
     save(benchmark("scale", command, rows, hashes, time.monotonic() - begin))
     table = Table(
         "traffic", "workers", "partitions", "events/s", "cpu µs", "broker cpu µs", "MiB", "hash"
