@@ -13,8 +13,8 @@ from examples.results.flat import SEEDS
 from examples.results.told import Runs, gather
 from examples.superlender import convert as superlender
 from models.train import measure, train
+from models.train.boosting import PARAMETERS
 from models.train.dataset import catalog_of, categorical, dataset, monotone, trainable
-from models.train.fit import PARAMETERS
 from models.train.metrics import Metrics
 from streams.limits import DAY_MS
 from streams.simulate.log import open_lines

@@ -56,7 +56,7 @@ def gather(runs: Sequence[TrainingResult]) -> Runs:
         figure("ks"),
         float(np.mean([run.bad_rate for run in runs])),
         float(np.mean([run.mean_pd for run in runs])),
-        all(run.rows_equal_lightgbm == run.rows_test for run in runs),
+        all(run.rows_equal_trained == run.rows_test for run in runs),
     )
 
 

@@ -8,15 +8,14 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
 
+from models.train.learnt import Learnt
 from models.train.quality import psi, reliability, roc, summary
 from models.train.split import PARTS, Part
 
 CARD = "card.json"
-SHAP_ROWS_MAX = 2_000
 FEATURES_SHOWN = 200
 
 
@@ -25,21 +24,22 @@ def make_card(
     name: str,
     sha256: str,
     lineage: Mapping[str, str],
-    settings: Mapping[str, Any],
-    tries: Sequence[Mapping[str, Any]],
+    learnt: Learnt,
     features: Sequence[str],
     parts: Sequence[Part],
     raw: Sequence[NDArray[np.float64]],
     pd: Sequence[NDArray[np.float64]],
-    booster: lgb.Booster,
 ) -> dict[str, Any]:
-    """Return the card of a model: `raw` and `pd` (0 to 1) are its scores of each part's rows."""
+    """Return the card of a model: `raw` (higher is riskier) and `pd` (0 to 1) are its scores of
+    each part's rows, `features` the columns of those.
+    """
     measured = range(2, len(parts))
     judged = [np.concatenate([source[k] for k in measured]) for source in (raw, pd)]
     bad = np.concatenate([parts[k].bad for k in measured])
     at_ms = np.concatenate([parts[k].at_ms for k in measured])
     return {
         "name": name,
+        "kind": learnt.kind,
         "sha256": sha256,
         "lineage": dict(lineage),
         "data": [
@@ -68,9 +68,9 @@ def make_card(
         ],
         "reliability": reliability(bad, judged[1]),
         "roc": roc(bad, judged[0]),
-        "features": _features(features, parts, booster),
-        "parameters": dict(settings),
-        "search": [dict(each) for each in tries],
+        "features": _features(features, parts, learnt),
+        "parameters": learnt.settings,
+        "search": learnt.tried,
     }  # fmt: skip
 
 
@@ -88,29 +88,14 @@ def _day(at_ms: int) -> str:
 
 
 def _features(
-    features: Sequence[str], parts: Sequence[Part], booster: lgb.Booster
+    features: Sequence[str], parts: Sequence[Part], learnt: Learnt
 ) -> list[dict[str, Any]]:
     """Return a row a feature, by mean absolute SHAP value on the newest rows, largest first."""
-    newest = parts[-1]
-    picked = np.unique(
-        np.linspace(0, len(newest.bad) - 1, min(SHAP_ROWS_MAX, len(newest.bad))).astype(int)
-    )
-    best = booster.best_iteration
-    shap = np.asarray(
-        booster.predict(newest.X[picked], pred_contrib=True, num_iteration=best), np.float64
-    )
-    gain = booster.feature_importance("gain", iteration=best)
-    used = booster.feature_importance("split", iteration=best)
-    total = float(gain.sum()) or 1.0
-    rows: list[dict[str, Any]] = [
-        {
-            "feature": feature,
-            "shap_mean_abs": float(np.abs(shap[:, k]).mean()),
-            "gain_share": float(gain[k]) / total,
-            "splits": int(used[k]),
-            "known_share": float((~np.isnan(parts[0].X[:, k])).mean()),
-            "psi": psi(parts[0].X[:, k], newest.X[:, k]),
-        }
-        for k, feature in enumerate(features)
-    ]
+    places = {feature: place for place, feature in enumerate(features)}
+    rows: list[dict[str, Any]] = []
+    for driver in learnt.drivers:
+        column = places[driver["feature"]]
+        learn, newest = parts[0].X[:, column], parts[-1].X[:, column]
+        known = float((~np.isnan(learn)).mean())
+        rows.append({**driver, "known_share": known, "psi": psi(learn, newest)})
     return sorted(rows, key=lambda row: -row["shap_mean_abs"])[:FEATURES_SHOWN]

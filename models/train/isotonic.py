@@ -11,22 +11,31 @@ _PRIOR_ROWS = 2.0
 """Each group counts this many rows of the average more, so that none claims a PD of 0 or 1."""
 
 
-def fit_calibration(bad: NDArray[np.bool_], raw: NDArray[np.float64]) -> Calibration:
+def fit_calibration(
+    bad: NDArray[np.bool_], raw: NDArray[np.float64], *, falls: bool = False
+) -> Calibration:
     """Return isotonic steps fitted to outcomes `bad` and scores `raw`, both [rows], one or more.
+
+    `falls`: a higher score is a lower risk, as points are; they must be whole numbers.
 
     Rows are first put into groups of neighbours (equal scores stay together), so that a step rests
     on at least 20 rows or on all of them; then rates that fall are pooled.
     """
+    if falls:
+        rising = fit_calibration(bad, -raw)
+        # At or below -s of whole numbers is below -s + 1, where the next step begins.
+        starts = [1.0 - start for start in reversed(rising.raw_from[1:])]
+        return Calibration([-np.inf, *starts], rising.pd_ppm[::-1])
     order = np.argsort(raw, kind="stable")
     raw, outcome = raw[order], bad[order].astype(np.float64)
-    starts = _group_starts(raw)
-    rows = np.diff(np.append(starts, len(raw))).astype(np.float64)
+    groups = _group_starts(raw)
+    rows = np.diff(np.append(groups, len(raw))).astype(np.float64)
     prior = _PRIOR_ROWS * float(outcome.mean())
-    rates = (np.add.reduceat(outcome, starts) + prior) / (rows + _PRIOR_ROWS)
+    rates = (np.add.reduceat(outcome, groups) + prior) / (rows + _PRIOR_ROWS)
     pooled = pool_adjacent_violators(rates, rows)
     pd_ppm = np.clip(np.rint(pooled * PPM), 1, PPM - 1).astype(np.int64)
     first = np.flatnonzero(np.append(np.True_, np.diff(pd_ppm) > 0))
-    raw_from = [-np.inf, *(float(start) for start in raw[starts[first[1:]]])]
+    raw_from = [-np.inf, *(float(start) for start in raw[groups[first[1:]]])]
     return Calibration(raw_from, [int(value) for value in pd_ppm[first]])
 
 

@@ -40,7 +40,7 @@ def train_on_log(
     """Replay `events` under `config`, train on the requests that `labels` know, write to `folder`.
 
     `features`: names, a file of names, or None for all that say something. `side`, `as_of_ms` and
-    `policies` as in `models.train.dataset.dataset`, `split` (fractions or boundaries_ms,
+    `policies` as in `models.train.dataset.dataset`, `split` (kind, fractions or boundaries_ms,
     rounds_max, tries, seed ...) as in `models.train.fit.train`. The model is held to the catalog's
     hints on how risk moves with a feature. Raises ModelError, and what a replay raises.
     """
@@ -61,7 +61,8 @@ def train_on_log(
         folder=folder,
         definition_hashes=catalog.definition_hashes,
         categorical=categorical(catalog, names),
-        parameters={"monotone_constraints": monotone(catalog, names), **(parameters or {})},
+        monotone=monotone(catalog, names),
+        parameters=parameters,
         lineage=lineage_of(events, labels, catalog, config) | {"rows_by_label": counted(whole)},
         **split,
     )

@@ -20,6 +20,13 @@ class Summary(enum.StrEnum):
     json = "json"
 
 
+class Kind(enum.StrEnum):
+    """What kind of model."""
+
+    lightgbm = "lightgbm"
+    scorecard = "scorecard"
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command(
@@ -40,6 +47,9 @@ def train(
         "examples/policies"
     ),
     name: Annotated[str, typer.Option(help="Name of the model, as policies call it.")] = "consumer",
+    kind: Annotated[
+        Kind, typer.Option(help="Trees, or points per bin (needs the extra 'scorecard').")
+    ] = Kind.lightgbm,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the model; default trained/NAME.")
     ] = None,
@@ -77,7 +87,7 @@ def train(
         Summary, typer.Option(help="json: the last line is one JSON object.")
     ] = Summary.text,
 ) -> None:
-    """Train a LightGBM model on features as they were at each request.
+    """Train a model on features as they were at each request.
 
     The log is replayed through the step that decides live; rows are split by time into those to
     learn from, those to calibrate on, those to test on, and the newest, which are out of time.
@@ -85,6 +95,7 @@ def train(
     """
     options = {
         "name": name,
+        "kind": kind.value,
         "features": features,
         "side": side,
         "as_of_ms": None if as_of is None else day_ms(as_of),
@@ -170,7 +181,7 @@ def _json(result: "TrainingResult") -> str:
             "brier": result.brier.value,
             "bad_rate": result.bad_rate,
             "mean_pd": result.mean_pd,
-            "scores_equal_lightgbm": result.rows_equal_lightgbm
+            f"scores_equal_{result.trainer.lower()}": result.rows_equal_trained
             == result.rows_test + result.rows_out_of_time,
         }
     ).decode()

@@ -66,7 +66,7 @@ def test_a_trained_folder_loads_and_ranks(tmp_path: Path) -> None:
     result = run(tmp_path / "m", frame, categorical=["channel"])
     tables, infos = load_models([tmp_path / "m"], {n: i for i, n in enumerate(FEATURES)}, HASHES)
     assert infos[0].sha256 == result.sha256
-    assert result.rows_equal_lightgbm == result.rows_test == 450
+    assert result.rows_equal_trained == result.rows_test == 450
     assert result.auc.low > 0.7
     assert result.auc.low < result.auc.value < result.auc.high
     assert result.ks.low < result.ks.value < result.ks.high
@@ -106,7 +106,7 @@ def test_four_parts_follow_one_another(tmp_path: Path) -> None:
     result = run(tmp_path / "m", fractions=(0.5, 0.15, 0.15), tries=3, lineage={"events": "e"})
     measured = result.rows_test + result.rows_out_of_time
     assert (result.rows_train, measured) == (750, 1500 - 750 - result.rows_calibrate)
-    assert result.rows_equal_lightgbm == measured
+    assert result.rows_equal_trained == measured
     card = orjson.loads((tmp_path / "m" / CARD).read_bytes())
     assert [part["part"] for part in card["data"]] == list(PARTS)
     assert card["data"][3]["auc"] == pytest.approx(result.auc_out_of_time.value)
@@ -257,5 +257,5 @@ def test_heloc_reaches_the_published_quality(data_dir: Path, tmp_path: Path) -> 
     )
     assert 0.77 < result.auc.value < 0.82
     assert 0.40 < result.ks.value < 0.49
-    assert result.rows_equal_lightgbm == result.rows_test
+    assert result.rows_equal_trained == result.rows_test
     assert abs(result.mean_pd - result.bad_rate) < 0.05

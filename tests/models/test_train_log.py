@@ -1,7 +1,9 @@
 """`dipper train`, from a simulated log to a model that a deployment loads."""
 
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import orjson
 import polars as pl
 import pytest
@@ -10,6 +12,7 @@ from typer.testing import CliRunner
 from features.catalog import load_catalog
 from models.artifact import load_models
 from models.errors import ModelError
+from models.scorecard import parse_scorecard
 from models.train.dataset import dataset
 from models.train.log import read_features
 from streams.cli import app
@@ -75,6 +78,27 @@ def test_from_log_to_model(tmp_path: Path, log: tuple[Path, Path, Written]) -> N
     assert 0.5 < told[0]["auc_out_of_time"] < 0.9
     assert told[0]["ks"] > 0
     assert 0 < told[0]["brier"] < 0.25
+
+
+def test_from_log_to_scorecard(tmp_path: Path, log: tuple[Path, Path, Written]) -> None:
+    """The same log gives a scorecard, in directions that the catalog names, that loads by name."""
+    arguments = [
+        *("train", str(log[0]), "--label", str(log[1]), "--config", str(POLICIES), "--first"),
+        *("--side", "consumer", "--kind", "scorecard", "--out", str(tmp_path / "card")),
+    ]
+    done = CliRunner().invoke(app, [*arguments, "--summary", "json"])
+    assert done.exit_code == 0, done.output
+    told = orjson.loads(done.stdout.splitlines()[-1])
+    assert told["scores_equal_optbinning"]
+    assert told["auc"] > 0.5
+    catalog = load_catalog(POLICIES / "catalog.toml")
+    _, infos = load_models([tmp_path / "card"], catalog.columns, catalog.definition_hashes)
+    assert infos[0].kind == "scorecard"
+    path = tmp_path / "card" / "scorecard.csv"
+    hints = {feature.name: feature.monotone for feature in catalog.features}
+    for feature in parse_scorecard(path, path.read_bytes()):
+        moves = {int(np.sign(b - a)) for a, b in pairwise(feature.points)} - {0}
+        assert not hints[feature.name] or moves <= {-hints[feature.name]}, feature.name
 
 
 def test_missing_labels_are_told(tmp_path: Path) -> None:
