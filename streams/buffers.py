@@ -4,7 +4,6 @@ Both are taken once and reused. A door fills a `Batch` and reads an `Out`; the s
 opposite.
 """
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -83,27 +82,6 @@ def bytes_room(batch: Batch) -> int:
     text is never longer decoded than it was with escapes.
     """
     return int(batch.data.shape[0]) // 2
-
-
-def fill_batch(batch: Batch, records: Sequence[tuple[int, bytes | None, bytes | None]]) -> None:
-    """Copy records (offset, key, value) into an empty batch, all at once; they must fit."""
-    rows = len(records)
-    assert batch.used[0] == batch.used[1] == 0
-    offsets, keys, values = zip(*records, strict=True) if records else ((), (), ())
-    batch.offset[:rows] = offsets
-    batch.key_len[:rows] = [-1 if key is None else len(key) for key in keys]
-    batch.value_len[:rows] = [-1 if value is None else len(value) for value in values]
-    text = b"".join(part for _, key, value in records for part in (key, value) if part)
-    assert len(text) <= bytes_room(batch)
-    batch.data[: len(text)] = np.frombuffer(text, np.uint8)
-    # Key, value, key, value ...: each starts where the one before it ends.
-    lengths = np.zeros(2 * rows + 1, np.int64)
-    lengths[1::2] = np.maximum(batch.key_len[:rows], 0)
-    lengths[2::2] = np.maximum(batch.value_len[:rows], 0)
-    starts = np.cumsum(lengths)
-    batch.key_start[:rows] = starts[0 : 2 * rows : 2]
-    batch.value_start[:rows] = starts[1 : 2 * rows : 2]
-    batch.used[:] = rows, len(text)
 
 
 def append_record(batch: Batch, offset: int, key: bytes | None, value: bytes | None) -> bool:

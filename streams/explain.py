@@ -67,7 +67,7 @@ def explain(
 def _input(opened: Source, record: dict[str, Any]) -> dict[str, Any]:
     """Return the event that was decided, as its publisher wrote it."""
     place = (record["partition"], record["offset"])
-    for number, each in opened.records:
+    for number, each in opened.records():
         if (number, each.offset) == place:
             assert each.value is not None
             event: dict[str, Any] = orjson.loads(each.value)

@@ -7,7 +7,8 @@ batch is filled or in what a dead letter looks like.
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
-from streams.buffers import Array, Batch, Out, bytes_room, fill_batch
+from streams.blocks import TAKE_OVERSIZE, Block, take_rows
+from streams.buffers import Array, Batch, Out
 from streams.limits import RECORD_BYTES_MAX
 from streams.schema import Refusal
 from streams.state.tables import State
@@ -65,13 +66,9 @@ class Partition:
     def __init__(self, step: AnyStep) -> None:
         self.step = step
         self.position = 0
-        self._next = 0
+        self.refused: Input | None = None
         self._muted = False
-        self._taken: list[Input] = []
-        self._bytes = 0
         self._rows_max = int(step.batch.offset.shape[0])
-        self._bytes_max = bytes_room(step.batch)
-        self._oversize: Input | None = None
 
     def mute(self, *, on: bool) -> None:
         """Switch the output off, to fold a log into state, or on again."""
@@ -81,7 +78,7 @@ class Partition:
     def move(self, offset: int) -> None:
         """Say that all before `offset` is decided: offsets may stand without a record."""
         assert self.position <= offset
-        self.position = self._next = offset
+        self.position = offset
 
     def decide(self, position: int) -> Iterator[Out]:
         """Decide what a door has put into `step.batch`; yield the step's own output to be read.
@@ -96,35 +93,43 @@ class Partition:
         if not self._muted:
             yield dead_letter(record, self.step.partition, Refusal.TOO_LONG, -1)
 
-    def add(self, record: Input) -> bool:
-        """Take one record into the batch; False where `run` must come first."""
-        if self._oversize is not None or len(self._taken) == self._rows_max:
-            return False
-        size = self._bytes + len(record.key or b"") + len(record.value or b"")
-        if size <= self._bytes_max:
-            self._taken.append(record)
-            self._bytes = size
-        elif self._taken:
-            return False
-        else:
-            self._oversize = record
-        self._next = record.offset + 1
-        return True
+    def fill(self, block: Block, row: int, rows_max: int = 0) -> int:
+        """Append this partition's records of a block, from `row` on, to the batch, which then holds
+        `rows_max` at most (0: as many as it has room for).
 
-    def run(self) -> Iterator[Output]:
-        """Decide the records taken; yield what is to be written. Then `position` is behind them.
-
-        A record that is larger than a whole batch has no place in the step's memory: it changes no
-        state, and is refused here as the step refuses what is too long.
+        Return the row to go on with: the end of the block, or what comes once `flush` has decided
+        the batch. A record that no batch can take is passed over; it stands in `refused`, with an
+        empty batch, until `flush` refuses it.
         """
-        fill_batch(self.step.batch, self._taken)
-        self._taken, self._bytes = [], 0
-        for out in self.step.run():
-            yield from _read(out, self.step.batch, self.step.partition)
-        if self._oversize is not None:
-            record, self._oversize = self._oversize, None
-            yield from self.refuse(record)
-        self.position = self._next
+        batch = self.step.batch
+        limit = min(rows_max or self._rows_max, self._rows_max)
+        row, code = take_rows(block, self.step.partition, row, limit, batch)
+        if code == TAKE_OVERSIZE:
+            self.refused = input_of(block, row)
+            row += 1
+        return row
+
+    def flush(self) -> Iterator[Out]:
+        """Decide what `fill` has taken; yield the step's own output to be read.
+
+        What is in `refused` is the caller's to `refuse`; it counts as decided.
+        """
+        batch, rows = self.step.batch, int(self.step.batch.used[0])
+        if self.refused is not None:
+            self.move(self.refused.offset + 1)
+            self.refused = None
+        elif rows:
+            yield from self.decide(int(batch.offset[rows - 1]) + 1)
+
+    def decide_block(self, block: Block) -> Iterator[Output]:
+        """Decide this partition's records of a block; yield what is to be written, one by one."""
+        row, rows = 0, len(block.offset)
+        while row < rows:
+            row = self.fill(block, row)
+            if self.refused is not None:
+                yield from self.refuse(self.refused)
+            for out in self.flush():
+                yield from read_outputs(out, self.step.batch, self.step.partition)
 
 
 def dead_letter(record: Input, partition: int, refusal: int, position: int) -> Output:
@@ -150,26 +155,36 @@ def dead_letter(record: Input, partition: int, refusal: int, position: int) -> O
     return Output(OUT_DEAD_LETTER, key, value, tuple(headers))
 
 
-def _read(out: Out, batch: Batch, partition: int) -> Iterator[Output]:
+def read_outputs(out: Out, batch: Batch, partition: int) -> Iterator[Output]:
+    """Yield the records of an `Out`, which a step made from `batch`."""
     count = int(out.used[0])
     rows = out.rows[:count]
     columns = (rows[name].tolist() for name in rows.dtype.names or ())
     data = out.data.data
     for topic, source, key_at, key_len, at, length, refusal, position in zip(*columns, strict=True):
         if topic == OUT_DEAD_LETTER:
-            yield dead_letter(_input(batch, source), partition, refusal, position)
+            yield dead_letter(input_of(batch, source), partition, refusal, position)
         else:
             key = None if key_len < 0 else bytes(data[key_at : key_at + key_len])
             yield Output(topic, key, bytes(data[at : at + length]))
 
 
-def _input(batch: Batch, row: int) -> Input:
+def read_dead_letters(out: Out, batch: Batch, partition: int) -> Iterator[Output]:
+    """Yield the dead letters among the records of an `Out`."""
+    rows = out.rows[: int(out.used[0])]
+    for row in rows[rows["topic"] == OUT_DEAD_LETTER]:
+        record = input_of(batch, int(row["source"]))
+        yield dead_letter(record, partition, int(row["refusal"]), int(row["position"]))
+
+
+def input_of(records: Batch | Block, row: int) -> Input:
+    """Return one record."""
     return Input(
-        int(batch.offset[row]),
-        _span(batch, int(batch.key_start[row]), int(batch.key_len[row])),
-        _span(batch, int(batch.value_start[row]), int(batch.value_len[row])),
+        int(records.offset[row]),
+        _span(records, int(records.key_start[row]), int(records.key_len[row])),
+        _span(records, int(records.value_start[row]), int(records.value_len[row])),
     )
 
 
-def _span(batch: Batch, start: int, length: int) -> bytes | None:
-    return None if length < 0 else batch.data[start : start + length].tobytes()
+def _span(records: Batch | Block, start: int, length: int) -> bytes | None:
+    return None if length < 0 else records.data[start : start + length].tobytes()

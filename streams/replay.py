@@ -5,15 +5,18 @@ it reads no clock and draws nothing at random; it changes nothing in the deploym
 state behind. Its output is a function of the source, the deployment and the number of partitions.
 
 1. Open the source; each partition of it gets a step of its own.
-2. Give each record to its partition; run a step whenever its batch is full, and at the end.
-3. Hand what the step writes to files or to memory, partition by partition.
+2. Give each block of records to all partitions, which take their own, each in a thread: run a step
+   whenever its batch is full, and at the end.
+3. Hand what the step writes to files or to memory of its partition; join them in their order.
 
 Dying anywhere leaves files that are half written, and nothing else; run it again.
 """
 
 import base64
 import shutil
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,20 +24,24 @@ from io import BytesIO
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Self
 
+import numpy as np
 import orjson
 import polars as pl
 
 from streams import frames
+from streams.blocks import Block
+from streams.buffers import Array, Batch, Out
 from streams.codec.fault import find_fault
 from streams.config import load_deployment
 from streams.control.keys import load_trusted, verifier
 from streams.deployment import Deployment
 from streams.dump import dump_path, pack_output
 from streams.evidence import read_candidates, read_evidence, split_evidence
-from streams.partition import Output, Partition
+from streams.gather import LINES, PACKED, PACKED_BYTES, VALUES, gather
+from streams.partition import Output, Partition, read_dead_letters
 from streams.schema import Refusal
 from streams.sources import Source, open_source
-from streams.step import Step, Verify
+from streams.step import Step
 from streams.topology import (
     OUT_DEAD_LETTER,
     OUT_DECISION,
@@ -46,7 +53,10 @@ from streams.versions import with_versions
 
 # In the order of `topology.STEP_OUTPUTS`.
 FILES = ("decisions.jsonl", "evidence.bin", "funding.jsonl", "dead-letters.jsonl")
-_PROGRESS_RECORDS = 10_000
+_COPY_BYTES = 1_048_576
+_BLOCKS_AHEAD = 8  # read, and not yet decided by every partition
+# How records of a topic stand in its file; dead letters are written one by one.
+_FORMS = {OUT_DECISION: LINES, OUT_EVIDENCE: VALUES, OUT_FUNDING: LINES}
 
 
 class Progress(NamedTuple):
@@ -133,52 +143,86 @@ def replay(
     verify = opened.verify or verifier(load_trusted(deployment.folder))
     folder = None if out is None else Path(out)
     with _Sink(opened.partitions, folder, None if dump is None else Path(dump)) as sink:
-        records = _decide(deployment, opened, verify, sink, batch_rows, on_progress)
+        lanes = [
+            _Lane(Partition(Step(deployment, number, opened.partitions, verify)), sink, batch_rows)
+            for number in range(opened.partitions)
+        ]
+        records = _decide(lanes, opened, on_progress)
         data = sink.finish()
-    return ReplayResult(deployment, records, tuple(sink.written), folder, data)
+    return ReplayResult(deployment, records, tuple(sink.written.sum(axis=0).tolist()), folder, data)
 
 
 def _decide(
-    deployment: Deployment,
-    source: Source,
-    verify: Verify,
-    sink: "_Sink",
-    batch_rows: int,
-    on_progress: Callable[[Progress], None],
+    lanes: Sequence["_Lane"], source: Source, on_progress: Callable[[Progress], None]
 ) -> int:
-    lanes = [
-        Partition(Step(deployment, number, source.partitions, verify))
-        for number in range(source.partitions)
-    ]
-    taken = [0] * source.partitions
+    """Give each block to every lane, which has a thread of its own; more are read meanwhile."""
     count = 0
-    for count, (number, record) in enumerate(source.records, 1):
-        lane = lanes[number]
-        if taken[number] == batch_rows > 0 or not lane.add(record):
-            sink.write(number, lane.run())
-            taken[number] = 0
-            added = lane.add(record)
-            assert added, "an empty batch takes any record"
-        taken[number] += 1
-        if count % _PROGRESS_RECORDS == 0:
+    with ExitStack() as stack:
+        threads = [stack.enter_context(ThreadPoolExecutor(1)) for _ in lanes]
+        deciding: deque[list[Future[None]]] = deque()
+        for block in source.blocks:
+            deciding.append(
+                [
+                    thread.submit(lane.take, block)
+                    for thread, lane in zip(threads, lanes, strict=True)
+                ]
+            )
+            if len(deciding) == _BLOCKS_AHEAD:
+                _wait(deciding.popleft())
+            count += len(block.offset)
             on_progress(Progress(count, source.read_bytes(), source.size_bytes))
-    for number, lane in enumerate(lanes):
-        sink.write(number, lane.run())
+        for each in deciding:
+            _wait(each)
+        _wait([thread.submit(lane.flush) for thread, lane in zip(threads, lanes, strict=True)])
     on_progress(Progress(count, source.size_bytes, source.size_bytes))
     return count
 
 
+def _wait(deciding: Sequence[Future[None]]) -> None:
+    for each in deciding:
+        each.result()
+
+
+class _Lane:
+    """One partition on its way through a source: whole batches, whatever the blocks."""
+
+    def __init__(self, partition: Partition, sink: "_Sink", batch_rows: int) -> None:
+        self._partition = partition
+        self._sink = sink
+        self._batch_rows = batch_rows
+
+    def take(self, block: Block) -> None:
+        """Take this partition's records; decide as often as the batch is full."""
+        row = 0
+        while row < len(block.offset):
+            row = self._partition.fill(block, row, self._batch_rows)
+            if row < len(block.offset) or self._partition.refused is not None:
+                self.flush()
+
+    def flush(self) -> None:
+        """Decide what has been taken."""
+        partition, sink = self._partition, self._sink
+        if partition.refused is not None:
+            sink.write_each(partition.step.partition, partition.refuse(partition.refused))
+        for out in partition.flush():
+            sink.write(partition.step.partition, out, partition.step.batch)
+
+
 class _Sink:
-    """Takes outputs of all partitions; in the end there is one file, or bytes, per topic."""
+    """Takes outputs of all partitions; in the end there is one file, or bytes, per topic.
+
+    Partitions may write at the same time: each has files, memory and counts of its own.
+    """
 
     def __init__(self, partitions: int, folder: Path | None, dump: Path | None) -> None:
-        self.written = [0] * len(STEP_OUTPUTS)
+        self.written = np.zeros((partitions, len(STEP_OUTPUTS)), np.int64)
         self._partitions = partitions
         self._folder = folder
         self._dump = dump
         self._stack = ExitStack()
         self._parts: list[list[IO[bytes]]] = []
         self._dumps: list[list[IO[bytes]]] = []
+        self._memory: list[Array] = [np.zeros(0, np.uint8)] * partitions
 
     def __enter__(self) -> Self:
         for folder in (self._folder, self._dump):
@@ -198,46 +242,54 @@ class _Sink:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def write(self, partition: int, outputs: Iterator[Output]) -> None:
-        """Take what one run of a partition's step writes."""
-        parts = self._parts[partition]
-        for output in outputs:
-            parts[output.topic].write(_as_line(output))
-            self.written[output.topic] += 1
+    def write(self, partition: int, out: Out, batch: Batch) -> None:
+        """Take what a step has written of `batch`."""
+        needed = int(out.used[1]) + PACKED_BYTES * int(out.used[0])
+        if len(self._memory[partition]) < needed:
+            self._memory[partition] = np.zeros(2 * needed, np.uint8)
+        memory = self._memory[partition]
+        for topic, form in _FORMS.items():
+            size, count = gather(out, topic, form, memory)
+            if count:
+                self._parts[partition][topic].write(memory[:size].data)
+                self.written[partition, topic] += count
+                if self._dumps:
+                    size, _ = gather(out, topic, PACKED, memory)
+                    self._dumps[partition][topic].write(memory[:size].data)
+        self.write_each(partition, read_dead_letters(out, batch, partition))
+
+    def write_each(self, partition: int, letters: Iterable[Output]) -> None:
+        """Take dead letters."""
+        for letter in letters:
+            self._parts[partition][OUT_DEAD_LETTER].write(_as_line(letter))
+            self.written[partition, OUT_DEAD_LETTER] += 1
             if self._dumps:
-                self._dumps[partition][output.topic].write(pack_output(output))
+                self._dumps[partition][OUT_DEAD_LETTER].write(pack_output(letter))
 
     def finish(self) -> tuple[bytes, ...]:
         """Join the partitions in their order; return the bytes where they are kept in memory."""
         data = []
-        for topic, name in enumerate(FILES):
-            joined: IO[bytes] = BytesIO()
-            if self._folder is not None:
-                joined = self._stack.enter_context((self._folder / name).open("wb"))
-            for parts in self._parts:
-                parts[topic].seek(0)
-                shutil.copyfileobj(parts[topic], joined)
-            if isinstance(joined, BytesIO):
-                data.append(joined.getvalue())
+        for topic in range(len(FILES)):
+            first, *others = (parts[topic] for parts in self._parts)
+            for part in others:
+                part.seek(0)
+                shutil.copyfileobj(part, first, _COPY_BYTES)
+            if isinstance(first, BytesIO):
+                data.append(first.getvalue())
         return tuple(data)
 
     def _part(self, topic: int, partition: int) -> IO[bytes]:
         if self._folder is None:
             return BytesIO()
-        path = self._folder / f".{FILES[topic]}.{partition}"
+        # The first partition's file is the one to which the others' are appended in the end.
+        path = self._folder / (f".{FILES[topic]}.{partition}" if partition else FILES[topic])
         file = self._stack.enter_context(path.open("wb+"))
-        self._stack.callback(path.unlink)
+        if partition:
+            self._stack.callback(path.unlink)
         return file
 
 
 def _as_line(output: Output) -> bytes:
-    assert output.topic in {OUT_DEAD_LETTER, OUT_DECISION, OUT_EVIDENCE, OUT_FUNDING}
-    if output.topic == OUT_EVIDENCE:
-        assert output.value is not None
-        return output.value
-    if output.topic != OUT_DEAD_LETTER:
-        assert output.value is not None
-        return output.value + b"\n"
     named = {name: value.decode() for name, value in output.headers}
     letter: dict[str, Any] = {
         name: int(value) if name in _NUMBERS else value for name, value in named.items()

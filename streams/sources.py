@@ -14,24 +14,37 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import orjson
 import polars as pl
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from streams.blocks import PAD_BYTES, Block, make_block, number_rows
 from streams.broker.client import log_end, make_consumer
 from streams.broker.lines import Line, LineFile, read_line
 from streams.broker.publish import partition_of
 from streams.broker.topics import count_partitions
 from streams.control.records import Caps, ControlLog, Entry, Position, split_signature
 from streams.errors import BrokerError, DipperError
-from streams.partition import Input
+from streams.partition import Input, input_of
+from streams.split import (
+    ODD,
+    Piece,
+    find_keys,
+    list_bytes,
+    make_stage,
+    make_symbols_of_events,
+    spans_of,
+    split_lines,
+)
 from streams.step import Verify
 from streams.topology import EVENTS
 
 KAFKA = "kafka://"
 _PARQUET = frozenset({".parquet", ".pq"})
-_CHUNK_ROWS = 100_000
+_CHUNK_ROWS = 10_000
+_TEXTS = (pl.String, pl.Binary)
 _POLL_MS = 500
 
 
@@ -50,10 +63,16 @@ class Source(NamedTuple):
     """
 
     partitions: int
-    records: Iterable[Placed]
+    blocks: Iterable[Block]
     verify: Verify | None = None
     read_bytes: Callable[[], int] = lambda: 0
     size_bytes: int = 0
+
+    def records(self) -> Iterator[Placed]:
+        """Yield record by record, for whoever looks at few of them and decides none."""
+        for block in self.blocks:
+            for row, number in enumerate(block.partition.tolist()):
+                yield Placed(number, input_of(block, row))
 
 
 def open_source(
@@ -76,11 +95,13 @@ def open_source(
             raise DipperError(f"{path}: no such file")
         return _frame(pl.scan_parquet(path), str(path), partitions, caps, secret)
     lines = LineFile(path)
-    events = _events(lines, str(path), partitions or 1, caps, secret)
+    events = _events(split_lines(lines.pieces()), str(path), partitions or 1, caps, secret)
     return events._replace(read_bytes=lambda: lines.read_bytes, size_bytes=lines.size_bytes)
 
 
-def _events(lines: Iterable[Line], name: str, partitions: int, caps: Caps, secret: bytes) -> Source:
+def _events(
+    pieces: Iterator[Piece], name: str, partitions: int, caps: Caps, secret: bytes
+) -> Source:
     """Make the logs that publishing these lines beside `dipper control --clock file` makes."""
 
     def mark(body: bytes) -> bytes:
@@ -93,34 +114,90 @@ def _events(lines: Iterable[Line], name: str, partitions: int, caps: Caps, secre
         # A loan event of a file counts as if control had taken it in and signed it.
         return _is_loan(value)
 
-    def records() -> Iterator[Placed]:
-        control = ControlLog(mark, caps, [Position()] * partitions)
-        offsets = [0] * partitions
-        entries: Iterable[Entry] = control.grants()
-        usable, first = False, ""
-        for line in lines:
-            usable = usable or not line.fault
-            first = first or f"line {line.number} {line.fault}"
-            for entry in entries:
-                yield Placed(entry.partition, Input(offsets[entry.partition], None, entry.value))
-                offsets[entry.partition] += 1
-            if line.tick_at is not None:
-                entries = control.ticks(line.tick_at)
-                continue
-            if line.command is not None:
-                entries = control.commands(line.command)
-                continue
-            entries = ()
-            at = 0 if line.key is None else partition_of(line.key, partitions)
-            yield Placed(at, Input(offsets[at], line.key, line.value))
-            offsets[at] += 1
-        if first and not usable:
-            raise DipperError(f"{name} holds no event: {first}; name a file of JSON Lines")
-        for entry in entries:
-            yield Placed(entry.partition, Input(offsets[entry.partition], None, entry.value))
-            offsets[entry.partition] += 1
+    control = ControlLog(mark, caps, [Position()] * partitions)
+    return Source(partitions, _EventLog(name, partitions, control).blocks(pieces), verify)
 
-    return Source(partitions, records(), verify)
+
+class _EventLog:
+    """Numbers the events of a file, with control's own among them."""
+
+    def __init__(self, name: str, partitions: int, control: ControlLog) -> None:
+        self._name = name
+        self._partitions = partitions
+        self._control = control
+        self._next = np.zeros(partitions, np.int64)
+        self._symbols = make_symbols_of_events()
+        self._stage = make_stage()
+        self._usable, self._first = False, ""
+
+    def blocks(self, pieces: Iterator[Piece]) -> Iterator[Block]:
+        """Yield the grants, then a block for each piece."""
+        granted = list(self._control.grants())
+        nothing = [None] * len(granted)
+        numbers = np.array([entry.partition for entry in granted], np.int32)
+        yield self._numbered(
+            make_block(numbers, numbers, nothing, [entry.value for entry in granted])
+        )
+        for piece in pieces:
+            yield self._numbered(self._block(piece))
+        if self._first and not self._usable:
+            raise DipperError(
+                f"{self._name} holds no event: {self._first}; name a file of JSON Lines"
+            )
+
+    def _numbered(self, block: Block) -> Block:
+        number_rows(block.partition, self._next, block.offset)
+        return block
+
+    def _block(self, piece: Piece) -> Block:
+        rows = len(piece.start)
+        partition, offset = np.zeros(rows, np.int32), np.zeros(rows, np.int64)
+        key_start, key_len = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
+        block = Block(piece.data, partition, offset, key_start, key_len, piece.start, piece.len)
+        stage = self._stage._replace(data=piece.data)
+        odd = find_keys(self._symbols, stage, block, self._partitions)
+        self._usable = self._usable or odd < rows
+        return self._read_odd(piece, block) if odd else block
+
+    def _read_odd(self, piece: Piece, block: Block) -> Block:
+        """Read what the scanner left; events of control take the place of what tells it."""
+        more = bytearray()
+        told: list[tuple[int, int, int, int]] = []  # row, partition, start, length
+        keep = np.ones(len(block.offset), np.bool_)
+        for row in np.flatnonzero(block.key_len == ODD).tolist():
+            start = int(piece.start[row])
+            value = piece.data[start : start + int(piece.len[row])].tobytes()
+            line = read_line(int(piece.number[row]), value)
+            self._usable = self._usable or not line.fault
+            self._first = self._first or (f"line {line.number} {line.fault}" if line.fault else "")
+            block.key_len[row] = -1 if line.key is None else len(line.key)
+            if line.key is not None:
+                block.partition[row] = partition_of(line.key, self._partitions)
+                block.key_start[row] = len(piece.data) + len(more)
+                more += line.key
+            if line.tick_at is not None or line.command is not None:
+                keep[row] = False
+                for entry in self._told(line):
+                    place = len(piece.data) + len(more)
+                    told.append((row, entry.partition, place, len(entry.value)))
+                    more += entry.value
+        data = np.concatenate([piece.data, np.frombuffer(more + bytes(PAD_BYTES), np.uint8)])
+        before, numbers, starts, lengths = np.array(told, np.int64).reshape(-1, 4).T
+        keep = np.insert(keep, before, True)
+        columns = (
+            np.insert(column, before, inserted)[keep]
+            for column, inserted in (
+                (block.partition, numbers), (block.offset, 0), (block.key_start, 0),
+                (block.key_len, -1), (block.value_start, starts), (block.value_len, lengths),
+            )
+        )  # fmt: skip
+        return Block(data, *columns)
+
+    def _told(self, line: Line) -> Iterator[Entry]:
+        if line.tick_at is not None:
+            return self._control.ticks(line.tick_at)
+        assert line.command is not None
+        return self._control.commands(line.command)
 
 
 def _is_loan(value: bytes) -> bool:
@@ -132,14 +209,17 @@ def _frame(
     frame: pl.LazyFrame, name: str, partitions: int | None, caps: Caps, secret: bytes
 ) -> Source:
     try:
-        columns = frame.collect_schema().names()
-        rows = frame.select(pl.len()).collect().item()
+        schema = frame.collect_schema()
+        columns = schema.names()
         if "value" not in columns:
             raise DipperError(f"{name} has no column value; it has {', '.join(columns)}")
+        for column in ("key", "value"):
+            kind = schema.get(column, pl.Binary())
+            if kind not in _TEXTS:
+                raise DipperError(f"{name} has {kind} in column {column}: text or bytes are read")
         if "partition" not in columns:
-            values = (row[0] for row in _rows(frame.select("value"), rows))
-            lines = (read_line(n, _bytes(value) or b"") for n, value in enumerate(values, 1))
-            return _events(lines, name, partitions or 1, caps, secret)
+            values = (found["value"] for found in _chunks(frame.select("value")))
+            return _events(spans_of(values), name, partitions or 1, caps, secret)
         if missing := {"key", "offset"} - set(columns):
             raise DipperError(f"{name} has partition but no {' and no '.join(sorted(missing))}")
         last = frame.select(pl.col("partition").max()).collect().item()
@@ -148,29 +228,26 @@ def _frame(
     log = frame.select("partition", "offset", "key", "value").sort(
         "partition", "offset", maintain_order=True
     )
-    records = (
-        Placed(partition, Input(offset, _bytes(key), _bytes(value)))
-        for partition, offset, key, value in _rows(log, rows)
+    blocks = (
+        make_block(
+            found["partition"].cast(pl.Int32).to_numpy(),
+            found["offset"].cast(pl.Int64).to_numpy(),
+            list_bytes(found["key"]),
+            list_bytes(found["value"]),
+        )
+        for found in _chunks(log)
     )
-    return Source(partitions or (0 if last is None else last) + 1, records)
+    return Source(partitions or (0 if last is None else last) + 1, blocks)
 
 
-def _rows(frame: pl.LazyFrame, rows: int) -> Iterator[tuple[Any, ...]]:
-    for start in range(0, rows, _CHUNK_ROWS):
-        yield from frame.slice(start, _CHUNK_ROWS).collect().iter_rows()
-
-
-def _bytes(value: object) -> bytes | None:
-    if isinstance(value, str):
-        return value.encode()
-    assert value is None or isinstance(value, bytes)
-    return value
+def _chunks(frame: pl.LazyFrame) -> Iterator[pl.DataFrame]:
+    yield from frame.collect_batches(chunk_size=_CHUNK_ROWS)
 
 
 def _topic(address: str) -> Source:
     bootstrap, _, topic = address.removeprefix(KAFKA).partition("/")
     reader = _TopicReader(bootstrap, topic or EVENTS.name)
-    return Source(reader.partitions, reader.records())
+    return Source(reader.partitions, reader.blocks())
 
 
 class _TopicReader:
@@ -187,16 +264,20 @@ class _TopicReader:
         self._consumer: AIOKafkaConsumer
         self.partitions = self._run(self._open)
 
-    def records(self) -> Iterator[Placed]:
+    def blocks(self) -> Iterator[Block]:
         """Yield every record; close the client at the end."""
         try:
             for number in range(self.partitions):
                 partition = TopicPartition(self._topic, number)
                 end = self._run(self._seek, partition)
                 while self._run(self._consumer.position, partition) < end:
-                    for record in self._run(self._more, partition):
-                        if record.offset < end:
-                            yield Placed(number, Input(record.offset, record.key, record.value))
+                    found = [r for r in self._run(self._more, partition) if r.offset < end]
+                    yield make_block(
+                        number,
+                        [record.offset for record in found],
+                        [record.key for record in found],
+                        [record.value for record in found],
+                    )
         finally:
             self._close()
 

@@ -78,7 +78,8 @@ class StoredVersions:
         try:
             return self._begin(version).result()
         except (DipperError, OSError) as error:
-            del self._loading[version]  # it may be there when it is asked for again
+            # It may be there when it is asked for again; another partition may have met it too.
+            self._loading.pop(version, None)
             raise VersionError(f"version {version} cannot be had: {error}") from error
 
     def by_low_half(self, low: int) -> Deployment:

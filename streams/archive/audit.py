@@ -21,6 +21,7 @@ import orjson
 
 from streams.archive.segments import Archived, Shelf
 from streams.archive.vault import Vault
+from streams.blocks import make_block
 from streams.config import load_deployment
 from streams.control.keys import load_trusted, verifier
 from streams.deployment import Deployment
@@ -42,6 +43,7 @@ from streams.topology import (
 from streams.versions import with_versions
 
 _POTS = ("free_cents", "reserved_cents", "drawn_cents", "overdrawn_cents")
+_EVENTS_AT_ONCE = 4_096
 _WAITING = (OfferState.OFFERED, OfferState.ACCEPTED)
 # Not a decision of an applicant: a grant, a lease that is given back.
 _OF_NOBODY = (None, "", "0" * 32)
@@ -108,18 +110,22 @@ def _let_go(state: State, vault: Vault) -> None:
 def _decide(
     partition: Partition, events: Iterator[Archived], ledger: "_Ledger", report: Report, first: int
 ) -> Iterator[Output]:
+    waiting: list[Archived] = []
     for event in events:
         if event.erased:
             report.erased_events += event.offset >= first
-            yield from ledger.settle(partition.run(), more=True)
-            continue
-        record = Input(event.offset, event.key, event.value)
-        if not partition.add(record):
-            yield from ledger.settle(partition.run(), more=False)
-            assert partition.add(record), "an empty batch takes any record"
-        if event.key is None and ledger.anything_erased:
-            yield from ledger.settle(partition.run(), more=True)
-    yield from ledger.settle(partition.run(), more=False)
+        else:
+            waiting.append(event)
+        more = event.erased or (event.key is None and ledger.anything_erased)
+        if more or len(waiting) == _EVENTS_AT_ONCE:
+            yield from ledger.settle(_decide_events(partition, waiting), more=more)
+            waiting.clear()
+    yield from ledger.settle(_decide_events(partition, waiting), more=False)
+
+
+def _decide_events(partition: Partition, events: Sequence[Archived]) -> Iterator[Output]:
+    offsets, keys, values = ([getattr(each, name) for each in events] for name in Input._fields)
+    yield from partition.decide_block(make_block(partition.step.partition, offsets, keys, values))
 
 
 class _Recorded:

@@ -11,17 +11,22 @@ import gzip
 import io
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, TypeVar
 
 import orjson
 
+from streams.blocks import PAD_BYTES
 from streams.clock import read_tick
 from streams.control.records import Command, read_command
 from streams.errors import DipperError
 
 STDIN = Path("-")
+PIECE_BYTES = 1024 * 1024
+_DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error)
+
+_Read = TypeVar("_Read")
 
 
 class Line(NamedTuple):
@@ -88,13 +93,22 @@ class LineFile:
         return self._raw.tell() if self._raw is not None and self.size_bytes else 0
 
     def __iter__(self) -> Iterator[Line]:
+        return self._read(self._lines)
+
+    def pieces(self) -> Iterator[bytearray]:
+        """Yield the bytes of the file in pieces that end where a line ends, each in memory of its
+        own with `PAD_BYTES` behind; blank lines too.
+        """
+        return self._read(self._pieces)
+
+    def _read(self, read: Callable[[IO[bytes]], Iterator[_Read]]) -> Iterator[_Read]:
         if self.path == STDIN:
-            yield from self._lines(sys.stdin.buffer)
+            yield from read(sys.stdin.buffer)
             return
         try:
             with self.path.open("rb") as raw:
                 self._raw = raw
-                yield from self._lines(raw)
+                yield from read(raw)
                 self.size_bytes = raw.tell()
         except OSError as error:
             message = f"{self.path}: {error.strerror or error}; name a file of JSON Lines"
@@ -103,15 +117,52 @@ class LineFile:
             self._raw = None
 
     def _lines(self, raw: IO[bytes]) -> Iterator[Line]:
-        zipped = self.path.suffix == ".gz"
-        stream = io.BufferedReader(gzip.GzipFile(fileobj=raw)) if zipped else raw
         number = 0
         try:
-            for number, text in enumerate(stream, 1):
+            for number, text in enumerate(self._stream(raw), 1):
                 value = text.strip(b" \t\r\n")
                 if value:
                     yield read_line(number, value)
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise DipperError(
-                f"{self.path}:{number + 1}: damaged gzip data ({error}); compress it again"
-            ) from error
+        except _DAMAGED as error:
+            raise self._damaged(number + 1, error) from error
+
+    def _pieces(self, raw: IO[bytes]) -> Iterator[bytearray]:
+        stream, rest, lines = self._stream(raw), b"", 0
+        try:
+            while True:
+                # A line longer than a piece makes the next one larger, so no byte is moved often.
+                memory = bytearray(2 * len(rest) + PIECE_BYTES)
+                memory[: len(rest)] = rest
+                end = _fill(stream, memory, len(rest))
+                if end == len(rest):
+                    break
+                cut = memory.rfind(b"\n", 0, end) + 1
+                rest = bytes(memory[cut:end])
+                if cut:
+                    if stream is not raw:
+                        lines += memory.count(b"\n", 0, cut)  # only damage asks for it
+                    memory[cut:] = bytes(PAD_BYTES)
+                    yield memory
+        except _DAMAGED as error:
+            raise self._damaged(lines + 1, error) from error
+        if rest:
+            yield bytearray(rest + bytes(PAD_BYTES))
+
+    def _stream(self, raw: IO[bytes]) -> IO[bytes]:
+        if self.path.suffix != ".gz":
+            return raw
+        return io.BufferedReader(gzip.GzipFile(fileobj=raw), PIECE_BYTES)
+
+    def _damaged(self, number: int, error: Exception) -> DipperError:
+        return DipperError(f"{self.path}:{number}: damaged gzip data ({error}); compress it again")
+
+
+def _fill(stream: IO[bytes], memory: bytearray, start: int) -> int:
+    """Read into `memory` from `start` on until it is full or nothing comes; return the end."""
+    with memoryview(memory) as view:
+        while start < len(memory):
+            count = stream.readinto(view[start:])  # type: ignore[attr-defined]
+            if not count:
+                break
+            start += count
+    return start

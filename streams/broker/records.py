@@ -7,6 +7,7 @@ varint of its length (-1: null), then headers, which are passed over.
 
 import numpy as np
 
+from streams.blocks import copy_bytes
 from streams.buffers import Array, Batch
 from streams.compile import kernel
 
@@ -60,13 +61,6 @@ def read_span(data: Array, at: int, end: int) -> tuple[int, int]:
     if start < 0 or length < -1 or length > end - start:
         return np.int64(0), np.int64(-1)  # type: ignore[return-value]
     return length, start
-
-
-@kernel
-def copy_bytes(source: Array, start: int, length: int, target: Array, at: int) -> None:
-    """Copy `length` bytes (none where negative) of one array into another."""
-    for n in range(length):
-        target[at + n] = source[start + n]
 
 
 @kernel

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streams.broker.records import copy_bytes
+from streams.blocks import copy_bytes
 from streams.buffers import Array, Batch, Out
 from streams.compile import i64, kernel
 from streams.limits import RECORD_BYTES_MAX

@@ -76,7 +76,7 @@ def book_of_replay(
     deployment = result.deployment
     opened = open_source(source, partitions, deployment.caps, deployment.platform.decision_key)
     refused = set(result.dead_letters.select("partition", "offset").iter_rows())
-    loans = _loans(opened.records, refused, deployment)
+    loans = _loans(opened.records(), refused, deployment)
     return make_book(result.decisions, result.funding, loans)
 
 
@@ -112,7 +112,7 @@ def _book_of_topics(bootstrap: str, deployment: Deployment) -> Book:
     }
     decisions = _lines(f"{KAFKA}{bootstrap}/{DECISIONS.name}", deployment)
     funding = _lines(f"{KAFKA}{bootstrap}/{FUNDING.name}", deployment)
-    done = (each for each in opened.records if each.record.offset < decided[each.partition])
+    done = (each for each in opened.records() if each.record.offset < decided[each.partition])
     return make_book(
         frames.read_lines(decisions, frames.DECISIONS),
         frames.read_lines(funding, frames.FUNDING),
@@ -121,7 +121,7 @@ def _book_of_topics(bootstrap: str, deployment: Deployment) -> Book:
 
 
 def _lines(address: str, deployment: Deployment) -> bytes:
-    records = open_source(address, None, deployment.caps, b"").records
+    records = open_source(address, None, deployment.caps, b"").records()
     return b"".join((each.record.value or b"") + b"\n" for each in records)
 
 

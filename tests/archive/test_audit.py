@@ -10,9 +10,10 @@ import pytest
 from streams.archive.audit import Report, verify
 from streams.archive.segments import Archived, Shelf
 from streams.archive.vault import Vault
+from streams.blocks import make_block
 from streams.deployment import Deployment
 from streams.errors import DipperError
-from streams.partition import Input, Output, Partition
+from streams.partition import Output, Partition
 from streams.recover import load, state_of
 from streams.schema import OfferState
 from streams.snapshot.shelf import Shelf as Snapshots
@@ -63,8 +64,8 @@ def decided(world: World) -> Iterator[Output]:
     partition = Partition(make_step(world.deployment))
     state = state_of(partition)
     for offset, row in enumerate(world.maker.log):
-        assert partition.add(Input(offset, *row))
-        yield from partition.run()
+        block = make_block(world.maker.partition, [offset], [row.key], [row.value])
+        yield from partition.decide_block(block)
         if offset + 1 == ROWS // 2:
             shelf = Snapshots(world.snapshots, world.maker.partition)
             shelf.publish(state, maker_of(partition.step, state), offset + 1)

@@ -1,7 +1,7 @@
 """A statement from the topics of a broker is that of the log decided again."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from streams.broker.client import make_consumer, make_producer
 from streams.broker.topics import ensure_topics
 from streams.fees.run import state_month
 from streams.live import GROUP
-from streams.partition import Partition
+from streams.partition import Output, Partition, input_of
 from streams.sources import open_source
 from streams.step import Step
 from streams.topology import EVENTS, STEP_OUTPUTS
@@ -36,23 +36,22 @@ async def _fill(broker: Broker, month: Month) -> None:
     # Few large batches: on this broker a fetch costs more the more of them there are.
     async with make_producer(broker.bootstrap, broker.kind, linger_ms=500) as producer:
         payment = b""
-        for number, record in opened.records:
-            if number == 0 and b'"step":"payment"' in (record.value or b""):
-                payment = record.value or b""
-            await producer.send(EVENTS.name, record.value, record.key, partition=number)
-            if not lanes[number].add(record):
-                await _decide(lanes, number, producer.send)
-                assert lanes[number].add(record)
-        for number in range(_PARTITIONS):
-            await _decide(lanes, number, producer.send)
+        for block in opened.blocks:
+            for row, number in enumerate(block.partition.tolist()):
+                record = input_of(block, row)
+                if number == 0 and b'"step":"payment"' in (record.value or b""):
+                    payment = record.value or b""
+                await producer.send(EVENTS.name, record.value, record.key, partition=number)
+            for lane in lanes:
+                await _send_twice(lane.step.partition, lane.decide_block(block), producer.send)
         await producer.flush()
         await _commit(broker, lanes)
         late = orjson.dumps(orjson.loads(payment) | {"id": "late", "interest_cents": 10**6})
         await producer.send_and_wait(EVENTS.name, late, b"anybody", partition=0)
 
 
-async def _decide(lanes: list[Partition], number: int, send: Callable[..., Any]) -> None:
-    for output in lanes[number].run():
+async def _send_twice(number: int, outputs: Iterator[Output], send: Callable[..., Any]) -> None:
+    for output in outputs:
         name = STEP_OUTPUTS[output.topic].name
         for _ in range(2):
             await send(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from streams import counters
-from streams.buffers import fill_batch
+from streams.buffers import append_record
 from streams.control.records import Share, grant, signed, tick
 from streams.deployment import Deployment
 from streams.limits import DAY_MS
@@ -54,7 +54,8 @@ def run(step: Step, weeks: range) -> None:
     """Decide those weeks; every batch holds one, and every output is read."""
     for number in weeks:
         seq = int(step.core.state.partition[0]["seq"]) + 1
-        fill_batch(step.batch, list(week(number, seq)))
+        for record in week(number, seq):
+            assert append_record(step.batch, *record)
         for out in step.run():
             assert out.used[0]
 
@@ -66,7 +67,7 @@ def test_resident_memory_is_flat(step_deployment: Deployment) -> None:
     """
     step = make_step(step_deployment)
     share = Share("meadow", Cap.OUTSTANDING, 10**12)
-    fill_batch(step.batch, [(0, None, control(grant(LogMaker.partition, 1, share)))])
+    assert append_record(step.batch, 0, None, control(grant(LogMaker.partition, 1, share)))
     list(step.run())
     run(step, range(40))
     before = resident_bytes()

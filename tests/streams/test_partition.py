@@ -7,20 +7,32 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.buffers import append_record, fill_batch, make_batch
+from streams.blocks import (
+    TAKE_DONE,
+    TAKE_FULL,
+    TAKE_OVERSIZE,
+    Block,
+    make_block,
+    take_rows,
+)
+from streams.buffers import Batch, append_record, clear_batch, make_batch
 from streams.limits import RECORD_BYTES_MAX
-from streams.partition import Input, Output, Partition
+from streams.partition import Input, Output, Partition, input_of
 from streams.topology import OUT_DEAD_LETTER, OUT_DECISION
 from tests.streams.running_step import SIZE, RunningStep
 
 
+def _block(number: int, records: Sequence[Input]) -> Block:
+    return make_block(
+        number,
+        [record.offset for record in records],
+        [record.key for record in records],
+        [record.value for record in records],
+    )
+
+
 def _drive(partition: Partition, records: Sequence[Input]) -> list[Output]:
-    outputs: list[Output] = []
-    for record in records:
-        if not partition.add(record):
-            outputs += partition.run()
-            assert partition.add(record), "an empty batch takes any record"
-    return outputs + list(partition.run())
+    return list(partition.decide_block(_block(partition.step.partition, records)))
 
 
 def _log(values: Sequence[bytes | None], first: int = 0) -> list[Input]:
@@ -95,23 +107,51 @@ def test_a_muted_partition_keeps_state_and_says_nothing() -> None:
     assert folded.position == plain.position == len(log) + 3
 
 
-@given(
-    st.lists(
-        st.tuples(
+_RECORDS = st.lists(
+    st.tuples(
+        st.integers(0, 2),
+        st.builds(
+            Input,
             st.integers(0, 2**52),
-            st.none() | st.binary(max_size=9),
-            st.none() | st.binary(max_size=9),
+            st.none() | st.binary(max_size=20),
+            st.none() | st.binary(max_size=60),
         ),
-        max_size=SIZE.batch_rows,
-    )
+    ),
+    max_size=40,
 )
-def test_filling_at_once_is_filling_one_by_one(
-    records: list[tuple[int, bytes | None, bytes | None]],
+
+
+def _copy(batch: Batch) -> list[Input]:
+    return [input_of(batch, row) for row in range(int(batch.used[0]))]
+
+
+@pytest.mark.kernel
+@given(_RECORDS, st.integers(1, 9), st.integers(40, 200))
+def test_batches_are_filled_as_if_record_by_record(
+    records: list[tuple[int, Input]], rows_max: int, room: int
 ) -> None:
-    """A batch filled in one go is, byte for byte, the batch filled record by record."""
-    at_once, one_by_one = make_batch(SIZE), make_batch(SIZE)
-    fill_batch(at_once, records)
-    for record in records:
-        assert append_record(one_by_one, *record)
-    for left, right in zip(at_once[:7], one_by_one[:7], strict=True):
-        assert np.array_equal(left, right)
+    """Each partition gets its own records of a block, in order, each batch as full as it can be;
+    a record that fits no batch comes alone.
+    """
+    block = _block(0, [record for _, record in records])
+    block = block._replace(partition=np.array([number for number, _ in records], np.int32))
+    for number in range(3):
+        left = [record for at, record in records if at == number]
+        batch = make_batch(SIZE._replace(batch_rows=16))._replace(data=np.zeros(2 * room, np.uint8))
+        row = 0
+        while row < len(records):
+            row, code = take_rows(block, number, row, rows_max, batch)
+            plain = make_batch(SIZE._replace(batch_rows=rows_max))._replace(data=batch.data.copy())
+            taken = 0
+            while taken < len(left) and append_record(plain, *left[taken]):
+                taken += 1
+            assert _copy(batch) == left[:taken] == _copy(plain)
+            left = left[taken:]
+            assert code == (
+                TAKE_DONE if not left else TAKE_FULL if batch.used[0] else TAKE_OVERSIZE
+            )
+            if code == TAKE_OVERSIZE:
+                assert input_of(block, row) == left.pop(0)
+                row += 1
+            clear_batch(batch)
+        assert not left

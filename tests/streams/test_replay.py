@@ -125,7 +125,7 @@ def test_evidence_of_another_deployment_is_refused(
     result = replay(events, deployment, out=tmp_path)
     path = tmp_path / FILES[1]
     path.write_bytes(path.read_bytes()[:-8])
-    with pytest.raises(DipperError, match="no whole number of rows"):
+    with pytest.raises(DipperError, match="holds no record at byte"):
         _ = result.evidence
 
 

@@ -50,7 +50,7 @@ def test_a_file_becomes_the_log_that_live_would_have(events: Path) -> None:
     """Grants first, then events and ticks in file order, offsets from 0, in one partition."""
     source = _open(events)
     assert source.partitions == 1
-    assert [_brief(each) for each in source.records] == [
+    assert [_brief(each) for each in source.records()] == [
         (0, 0, "grant"), (0, 1, "tick100"), (0, 2, "1"), (0, 3, "2"), (0, 4, "junk"),
         (0, 5, "tick200"), (0, 6, "3"), (0, 7, "tick300"),
     ]  # fmt: skip
@@ -58,7 +58,7 @@ def test_a_file_becomes_the_log_that_live_would_have(events: Path) -> None:
 
 def test_partitions_get_their_own_events_and_every_tick(events: Path) -> None:
     """Each key goes to its partition, ticks and grants to all; what has no key to partition 0."""
-    found = [_brief(each) for each in _open(events, 3).records]
+    found = [_brief(each) for each in _open(events, 3).records()]
     for partition in range(3):
         own = [what for number, _, what in found if number == partition]
         mine = [
@@ -78,7 +78,7 @@ def test_only_events_made_here_pass_as_control(events: Path) -> None:
     """
     source = _open(events)
     assert source.verify is not None
-    own = [p.record.value for p in source.records if p.record.key is None]
+    own = [p.record.value for p in source.records() if p.record.key is None]
     signed = [value for value in own if value and value != b"junk"]
     assert len(signed) == 4
     assert all(source.verify(0, value, 9) for value in signed)
@@ -98,9 +98,9 @@ def test_parquet_and_frames_of_events_are_as_their_file(
         pl.col("value").cast(kind)
     )
     frame.write_parquet(tmp_path / "events.parquet")
-    expected = list(_open(events, 2).records)
-    assert list(_open(tmp_path / "events.parquet", 2).records) == expected
-    assert list(open_source(frame, 2, _CAPS, _SECRET).records) == expected
+    expected = list(_open(events, 2).records())
+    assert list(_open(tmp_path / "events.parquet", 2).records()) == expected
+    assert list(open_source(frame, 2, _CAPS, _SECRET).records()) == expected
 
 
 def test_parquet_of_a_log_is_taken_as_it_stands(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_parquet_of_a_log_is_taken_as_it_stands(tmp_path: Path) -> None:
     log.write_parquet(tmp_path / "log.parquet")
     source = _open(tmp_path / "log.parquet")
     assert (source.partitions, source.verify) == (2, None)
-    assert [(p.partition, *p.record) for p in source.records] == [
+    assert [(p.partition, *p.record) for p in source.records()] == [
         (0, 3, None, b"y"),
         (1, 5, b"b", None),
         (1, 8, b"a", b"x"),
