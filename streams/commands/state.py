@@ -13,12 +13,14 @@ Snapshots = Annotated[
 ]
 Config = Annotated[Path, typer.Option(help="Folder of the deployment.")]
 _EXIT_BAD = 1
+_SHOWN = 20
 
 
 def register(app: typer.Typer) -> None:
     """Add the group."""
     group = typer.Typer(
-        rich_markup_mode=None, help="Snapshots of partitions: keep, list, verify, show; adopt them."
+        rich_markup_mode=None,
+        help="Snapshots of partitions: keep, list, verify, show; adopt them; resize the log.",
     )
     where = "--snapshots snapshots"
     group.command(
@@ -29,6 +31,10 @@ def register(app: typer.Typer) -> None:
     group.command(
         epilog=f"Example: dipper state adopt --broker 127.0.0.1:9092 --config changed {where}"
     )(adopt)
+    group.command(
+        epilog="Example: dipper state resize kafka://old:9092 --config mine --partitions 16"
+        " --to new:9092"
+    )(resize)
     group.command(epilog=f"Example: dipper state show p1 --config mine {where}")(show)
     app.add_typer(group, name="state")
 
@@ -102,6 +108,51 @@ def adopt(
         typer.echo(
             f"partition {done.partition}: {done.manifest[:12]} decides from offset {done.offset} on"
         )
+
+
+def resize(
+    source: Annotated[
+        str, typer.Argument(help="The old log: kafka://HOST:PORT, or Parquet with partitions.")
+    ],
+    config: Annotated[Path, typer.Option(help="Folder of the deployment, with control's key.")],
+    partitions: Annotated[int, typer.Option(min=1, help="Of the new generation.")],
+    to: Annotated[str, typer.Option(help="HOST:PORT of a broker whose topics are new.")] = "",
+    out: Annotated[
+        Path | None, typer.Option(help="Parquet file for the new log, as dipper replay takes it.")
+    ] = None,
+    differing: Annotated[
+        bool, typer.Option("--differing", help="Write it also where decisions would turn.")
+    ] = False,
+) -> None:
+    """Write the log again for another number of partitions, into a new generation of topics.
+
+    Stop publishers, control, workers and agents first. Every request is decided again by replay:
+    where a decision would be another (leases are shared out anew) it is named, and nothing is
+    written unless --differing says so. Then start control and the workers on the new topics, and
+    the agents when the workers have caught up: notices of the past are told once more.
+    """
+    import asyncio
+
+    from streams.config import load_deployment
+    from streams.errors import DipperError
+    from streams.resize import publish_generation
+    from streams.resize import resize as run
+
+    deployment = load_deployment(config)
+    generation, compared = run(source, deployment, partitions)
+    typer.echo(
+        f"{generation.kept} records into {partitions} partitions, {generation.left} left behind "
+        f"(control's own and refused ones); {compared.decisions} decisions, "
+        f"{len(compared.differing)} would be others"
+    )
+    for id in compared.differing[:_SHOWN]:
+        typer.echo(f"  {id}")
+    if compared.differing and not differing:
+        raise DipperError("nothing is written; raise caps so that leases suffice, or --differing")
+    if out is not None:
+        generation.log.write_parquet(out)
+    if to:
+        asyncio.run(publish_generation(to, generation, deployment))
 
 
 def show(

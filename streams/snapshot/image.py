@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
+from pydantic import BaseModel, ValidationError
 
 from streams.buffers import Array
 from streams.counters import WAVES
@@ -109,8 +110,11 @@ class Image(NamedTuple):
         arrays = state._asdict()
 
         def fill(chunk: Chunk) -> None:
-            rows = arrays[chunk.array][chunk.first : chunk.first + chunk.rows]
-            self._read_checked(chunk, _bytes_of(rows))
+            table = arrays.get(chunk.array)
+            last = chunk.first + chunk.rows
+            if table is None or not 0 <= chunk.first < last <= table.shape[0]:
+                raise SnapshotError(f"rows {chunk.first} to {last - 1} of {chunk.array} are none")
+            self._read_checked(chunk, _bytes_of(table[chunk.first : last]))
 
         with ThreadPoolExecutor(READERS, "snapshot") as pool:
             for _ in pool.map(fill, self.chunks):
@@ -122,7 +126,8 @@ class Image(NamedTuple):
             self._read_checked(chunk, memoryview(bytearray(chunk.length)))
 
     def _read_checked(self, chunk: Chunk, data: memoryview) -> None:
-        assert data.nbytes == chunk.length
+        if data.nbytes != chunk.length:
+            raise SnapshotError(f"rows of {chunk.array} have another length than they should")
         self.read(chunk.at, data)
         if hashlib.sha256(data).hexdigest() != chunk.sha256:
             last = chunk.first + chunk.rows - 1
@@ -139,8 +144,23 @@ def open_image(size: int, read: ReadInto) -> Image:
     footer = _read(read, size - TRAILER.size - length, length)
     if hashlib.sha256(footer).digest() != digest:
         raise SnapshotError("its footer is corrupt")
-    found = orjson.loads(footer)
-    return Image(Facts(**found["facts"]), [Chunk(*chunk) for chunk in found["chunks"]], read)
+    return Image(*_read_footer(footer, size - TRAILER.size - length), read)
+
+
+class _Footer(BaseModel):
+    facts: Facts
+    chunks: list[Chunk]
+
+
+def _read_footer(footer: bytes, end: int) -> tuple[Facts, list[Chunk]]:
+    """Return what a footer says. Its sha256 is right, but whoever wrote it may have been wrong."""
+    try:
+        found = _Footer.model_validate_json(footer, strict=True)
+    except ValidationError as error:
+        raise SnapshotError("its footer is no footer of this version") from error
+    if any(c.at < len(MAGIC) or c.length < 0 or c.at + c.length > end for c in found.chunks):
+        raise SnapshotError("its footer names bytes that it does not have")
+    return found.facts, found.chunks
 
 
 def same_state(one: State, other: State) -> list[str]:

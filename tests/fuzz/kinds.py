@@ -35,6 +35,7 @@ from streams.control.records import Share, grant, read_position, signed, tick
 from streams.errors import CorruptBatchError, DipperError
 from streams.ports import Fetched
 from streams.schema import Cap
+from tests.fuzz import stored
 from tests.streams.broker.kafka_twin import PLACE, SIZE, Given, build
 from tests.tidy.source import ROOT
 
@@ -232,6 +233,9 @@ KINDS = (
     Kind("scorecard", lambda: [_CARD], _card, (b",", b"\n", b"missing", b"nan", b"inf")),
     Kind("calibration", _files("models/*/calibration.csv"), _calibration, (b",", b"\n", b"inf")),
     Kind("batches", _batch_samples, _batches, (b"\xff" * 4, b"\x80" * 9, b"\x01", b"\x7f" * 4)),
+    Kind("snapshot", stored.image_samples, stored.check_image, (b"DIPSNAP1", b"\0" * 8)),
+    Kind("footer", stored.footer_samples, stored.check_footer, (b"-1", b",", b"[", b'"ids"')),
+    Kind("manifest", stored.manifest_samples, stored.check_manifest, (b"[]", b'""', b":", b",")),
     Kind("control", _control_samples, _control, (b',"signature":"', b"=", b"AAAA")),
 )
 

@@ -54,6 +54,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "streams.serving",
         "streams.live",
         "streams.replay",
+        "streams.resize",
         "streams.explain",
     ),
     (
