@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 from streams import counters
 from streams.counters import Dimensions
 
-Process = Literal["worker", "control", "agents"]
+Process = Literal["worker", "control", "agents", "keeper"]
 Kind = Literal["counter", "gauge", "histogram"]
 
 
@@ -97,6 +97,27 @@ CAP = Metric(
     "reserve", "control",
 )  # fmt: skip
 CONTROL_METRICS = (TICKS, CAP)
+
+FOLLOWED = Metric(
+    "dipper_followed_offset", "Offset up to which the follower has folded the log", _BY_PARTITION,
+    process="keeper",
+)  # fmt: skip
+SNAPSHOT_OFFSET = Metric(
+    "dipper_snapshot_offset", "Offset of the newest snapshot", _BY_PARTITION, process="keeper"
+)
+SNAPSHOT_TIME = Metric(
+    "dipper_snapshot_time_seconds", "Partition time of the newest snapshot, epoch seconds",
+    _BY_PARTITION, process="keeper",
+)  # fmt: skip
+SNAPSHOT_FAILURES = Metric(
+    "dipper_snapshot_failures_total", "Snapshots that could not be written", _BY_PARTITION,
+    "counter", process="keeper",
+)  # fmt: skip
+SNAPSHOTS_SKIPPED = Metric(
+    "dipper_snapshots_skipped_total", "Snapshots passed over: corrupt, or not to be read",
+    _BY_PARTITION, "counter", process="keeper",
+)  # fmt: skip
+KEEPER_METRICS = (FOLLOWED, SNAPSHOT_OFFSET, SNAPSHOT_TIME, SNAPSHOT_FAILURES, SNAPSHOTS_SKIPPED)
 
 
 def _agents(name: str, help: str, labels: tuple[str, ...], kind: Kind, stage: str = "") -> Metric:
@@ -192,4 +213,4 @@ def step_metrics() -> Iterator[Metric]:
 
 def all_metrics() -> tuple[Metric, ...]:
     """Return every metric of every process."""
-    return (*step_metrics(), *DOOR_METRICS, *CONTROL_METRICS, *AGENT_METRICS)
+    return (*step_metrics(), *DOOR_METRICS, *CONTROL_METRICS, *KEEPER_METRICS, *AGENT_METRICS)

@@ -16,11 +16,15 @@ followers of one partition write the same thing twice.
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from monitoring.endpoint import Health as Asked
+from monitoring.endpoint import serve_metrics
+from monitoring.keeper import KeeperCollector, Kept
 from streams.broker.fetch import KafkaLog
 from streams.broker.health import Health
 from streams.broker.intake import Intake
@@ -40,6 +44,7 @@ from streams.versions import with_versions
 
 _TURN_S = 0.5
 _RETRY_S = 5.0
+_AWAY_S = 30.0
 _log = logging.getLogger("dipper.snapshot")
 
 
@@ -63,6 +68,8 @@ class Follower:
         self.shelf = Shelf(store, log.place.partition)
         self.position = 0
         self.published = 0  # offset of the last snapshot
+        self.loaded = False
+        self._published_at = 0  # partition time of it
         self._log = log
         self._group = group
         self._make = make
@@ -70,12 +77,21 @@ class Follower:
         self._aside = aside
         self._every = every
 
+    @property
+    def kept(self) -> Kept:
+        """Return what stands here, for metrics."""
+        shelf, number = self.shelf, self._log.place.partition
+        return Kept(
+            number, self.position, self.published, self._published_at, shelf.failures, shelf.skipped
+        )
+
     async def run(self, going: Callable[[], bool]) -> None:
         """Follow, and write what is due; `DipperError` where log or snapshots forbid it."""
         intake, reader = Intake(self._log), Reader(self._log.place)
         try:
             partition = await self._load()
             self.published = self.position = partition.position
+            self._published_at, self.loaded = _time_of(partition), True
             clock = asyncio.get_running_loop().time
             last_s = clock()
             while going():
@@ -100,7 +116,9 @@ class Follower:
         while True:
             at_most = max(await self._log.committed(self._group), 0)
             try:
-                found = await self._aside(partial(load, self._make, self._store, at_most))
+                found = await self._aside(
+                    partial(load, self._make, self._store, at_most, self.shelf)
+                )
             except UnansweredError as error:
                 _log.error("partition %d is not followed yet: %s", self._log.place.partition, error)
                 await asyncio.sleep(_RETRY_S)
@@ -112,8 +130,19 @@ class Follower:
         state = state_of(partition)
         maker = maker_of(partition.step, state)
         if self.shelf.publish(state, maker, partition.position):
-            self.published = partition.position
+            self.published, self._published_at = partition.position, _time_of(partition)
             _log.info("partition %d: snapshot at offset %d", maker.partition, self.published)
+
+
+def _time_of(partition: Partition) -> int:
+    return int(state_of(partition).partition["time"][0])
+
+
+class Shown(NamedTuple):
+    """Where metrics and health of a follower are shown."""
+
+    host: str
+    port: int  # 0: any free one
 
 
 async def keep_snapshots(
@@ -124,6 +153,7 @@ async def keep_snapshots(
     partitions: Sequence[int] | None,
     every: Every,
     stop: asyncio.Event,
+    shown: Shown | None = None,
 ) -> None:
     """Follow these partitions of a broker (None: all) until `stop` is set.
 
@@ -138,21 +168,39 @@ async def keep_snapshots(
     async def aside(work: Callable[[], Any]) -> Any:
         return await loop.run_in_executor(None, work)
 
-    async def follow(number: int) -> None:
+    def follower(number: int) -> Follower:
         log = KafkaLog(bootstrap, Place(EVENTS.name, number), health)
-        follower = Follower(
-            log,
-            group,
-            lambda: Partition(Step(deployment, number, count, verify)),
-            store,
-            aside,
-            every,
-        )
-        await follower.run(lambda: not stop.is_set())
 
+        def make() -> Partition:
+            return Partition(Step(deployment, number, count, verify))
+
+        return Follower(log, group, make, store, aside, every)
+
+    followers = [
+        follower(number) for number in (range(count) if partitions is None else partitions)
+    ]
     try:
-        async with asyncio.TaskGroup() as tasks:
-            for number in range(count) if partitions is None else partitions:
-                tasks.create_task(follow(number))
+        with ExitStack() as stack:
+            if shown is not None:
+                stack.enter_context(_show(followers, health, shown))
+            async with asyncio.TaskGroup() as tasks:
+                for each in followers:
+                    tasks.create_task(each.run(lambda: not stop.is_set()))
     except* DipperError as errors:
         raise errors.exceptions[0] from None
+
+
+@contextmanager
+def _show(followers: Sequence[Follower], health: Health, shown: Shown) -> Iterator[None]:
+    def not_ready() -> str | None:
+        if health.away_s > _AWAY_S:
+            return f"the broker has not answered for {health.away_s:.0f} s"
+        if late := [each.kept.partition for each in followers if not each.loaded]:
+            return f"partition {late[0]} has not loaded its snapshot"
+        return None
+
+    collector = KeeperCollector(lambda: [each.kept for each in followers])
+    asked = Asked(lambda: None, not_ready)
+    with serve_metrics(collector, shown.port, shown.host, asked) as port:
+        _log.info("metrics on http://%s:%d/metrics", shown.host, port)
+        yield

@@ -26,11 +26,14 @@ _WAIT_S = 0.5
 MakePartition = Callable[[], Partition]
 
 
-def load(make: MakePartition, store: Store | None, committed: int) -> Partition:
+def load(
+    make: MakePartition, store: Store | None, committed: int, shelf: Shelf | None = None
+) -> Partition:
     """Step 1: return a partition whose state stands at or before the committed offset.
 
-    `make` gives one without state. Raises `SnapshotError` where the newest snapshot was made by
-    another engine, deployment or layout, `UnansweredError` where the store cannot be read now.
+    `make` gives one without state; `shelf` counts what is skipped. Raises `SnapshotError` where the
+    newest snapshot was made by another engine, deployment or layout, `UnansweredError` where the
+    store cannot be read now.
     """
     if store is None:
         return make()
@@ -46,7 +49,7 @@ def load(make: MakePartition, store: Store | None, committed: int) -> Partition:
         return state_of(made[0])
 
     try:
-        _, offset = Shelf(store, maker.partition).load(empty, maker, committed)
+        _, offset = (shelf or Shelf(store, maker.partition)).load(empty, maker, committed)
     except OSError as error:
         raise UnansweredError(f"the store of snapshots cannot be read: {error}") from error
     (partition,) = made

@@ -4,10 +4,10 @@ An applicant's partition follows from its key and their number, so no state can 
 new generation's state is a fold over the new generation's log.
 
 1. Read the old log, every partition to its end. Nobody may write to it any more.
-2. Join the partitions by their ticks: what stood between two ticks stands between them again. An
+2. Join the partitions by ticks and commands: what stood between two stands between them again. An
    applicant's events all come from one partition and go to one, so their order stays.
-3. Leave behind what was control's (its grants and ticks are written anew, by its own code, in its
-   own order) and what was refused for its key or partition: there it would count for the first
+3. Leave behind what was control's (its grants, ticks and commands are written anew, by its own
+   code) and what was refused for its key or partition: there it would count for the first
    time.
 4. Decide the new log by replay, and look which decisions would be others: leases are shared out
    anew, so one that the old generation could fund may find another lease empty.
@@ -20,8 +20,9 @@ not touched by any of it.
 import heapq
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import orjson
 import polars as pl
 from aiokafka.errors import KafkaError
 
@@ -30,7 +31,7 @@ from streams.broker.client import broker_kind, make_producer
 from streams.broker.publish import partition_of
 from streams.broker.topics import ensure_topics, log_ends
 from streams.control.keys import load_private_key, load_trusted, verifier
-from streams.control.records import ControlLog, Position, read_position
+from streams.control.records import VERBS, Command, ControlLog, Position, read_position
 from streams.deployment import Deployment
 from streams.errors import BrokerError, DipperError
 from streams.partition import Input
@@ -78,14 +79,19 @@ def regenerate(source: Source, verify: Verify, control: ControlLog) -> Generatio
     for entry in control.grants():
         put(entry.partition, None, entry.value)
     lanes: list[list[Input]] = [[] for _ in range(source.partitions)]
-    for number, record in source.records:
+    for number, record in source.records():
         lanes[number].append(record)
         read += 1
     turns = (_turns(number, lane, source.partitions, verify) for number, lane in enumerate(lanes))
-    for at, _, records in heapq.merge(*turns, key=lambda turn: turn[:2]):
-        for entry in control.ticks(at):
+    told = set()
+    for turn in heapq.merge(*turns, key=lambda turn: turn[:3]):
+        for entry in control.ticks(turn.at):
             put(entry.partition, None, entry.value)
-        for record in records:
+        if turn.command is not None and (turn.at, turn.commands, turn.command) not in told:
+            told.add((turn.at, turn.commands, turn.command))
+            for entry in control.commands(turn.command):
+                put(entry.partition, None, entry.value)
+        for record in turn.records:
             assert record.key is not None
             put(partition_of(record.key, partitions), record.key, record.value)
             kept += 1
@@ -93,28 +99,50 @@ def regenerate(source: Source, verify: Verify, control: ControlLog) -> Generatio
     return Generation(partitions, pl.DataFrame(rows, schema, orient="row"), kept, read - kept)
 
 
-def _turns(
-    number: int, lane: Iterable[Input], partitions: int, verify: Verify
-) -> Iterator[tuple[int, int, list[Input]]]:
-    """Yield (time of a tick, partition, what stands between it and the next one that counts)."""
-    last = Position()
-    at = 0
-    between: list[Input] = []
+class _Turn(NamedTuple):
+    """What one partition holds from a tick, or a command of control, to the next.
+
+    `commands`: how many have come since that tick; `command`: the one that it begins with.
+    """
+
+    at: int
+    commands: int
+    partition: int
+    command: Command | None
+    records: list[Input]
+
+
+def _turns(number: int, lane: Iterable[Input], partitions: int, verify: Verify) -> Iterator[_Turn]:
+    """Yield the turns of a partition; control events count as the step counts them."""
+    seq = 0
+    turn = _Turn(0, 0, number, None, [])
     for record in lane:
-        if record.key is None:
-            value = record.value or b""
-            found = read_position(value)
-            if found is None or found.seq != last.seq + 1:
-                continue
-            if not verify(number, value, record.offset):
-                continue
-            last = Position(found.seq, max(found.at, last.at))
-            if last.at > at:
-                yield at, number, between
-                at, between = last.at, []
-        elif partition_of(record.key, partitions) == number:
-            between.append(record)
-    yield at, number, between
+        if record.key is not None:
+            if partition_of(record.key, partitions) == number:
+                turn.records.append(record)
+            continue
+        told = _read_control(record.value or b"")
+        if told is None or told["seq"] != seq + 1:
+            continue
+        if not verify(number, record.value or b"", record.offset):
+            continue
+        seq += 1
+        found = Command(told["type"], told[VERBS[told["type"]]]) if told["type"] in VERBS else None
+        if told["type"] == "tick" and told["at"] > turn.at:
+            yield turn
+            turn = _Turn(told["at"], 0, number, None, [])
+        elif found not in {None, turn.command}:  # a repeat does nothing
+            yield turn
+            turn = _Turn(turn.at, turn.commands + 1, number, found, [])
+    yield turn
+
+
+def _read_control(value: bytes) -> dict[str, Any] | None:
+    if read_position(value) is None:
+        return None
+    found = orjson.loads(value)
+    assert isinstance(found, dict)
+    return {"type": "", **found}
 
 
 def compare(old: pl.DataFrame, new: pl.DataFrame) -> Compared:

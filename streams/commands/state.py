@@ -53,6 +53,10 @@ def keep(
     every_seconds: Annotated[
         float, typer.Option(min=0, help="Write after so many seconds with any event.")
     ] = 60.0,
+    metrics_port: Annotated[
+        int, typer.Option(min=-1, max=65535, help="Port for /metrics; 0 any free one, -1 none.")
+    ] = -1,
+    metrics_host: Annotated[str, typer.Option(help="Address for /metrics.")] = "127.0.0.1",
 ) -> None:
     """Follow the workers with the output off and write snapshots, until SIGTERM or Ctrl-C.
 
@@ -62,14 +66,15 @@ def keep(
     import asyncio
     import logging
 
-    from streams.keep import Every, keep_snapshots
+    from streams.keep import Every, Shown, keep_snapshots
     from streams.signals import stop_event
     from streams.snapshot.store import open_store
 
     async def run() -> None:
         every = Every(every_events, every_seconds)
+        shown = Shown(metrics_host, metrics_port) if metrics_port >= 0 else None
         await keep_snapshots(
-            broker, config, open_store(snapshots), group, partition, every, stop_event()
+            broker, config, open_store(snapshots), group, partition, every, stop_event(), shown
         )
 
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
@@ -137,8 +142,9 @@ def resize(
     from streams.errors import DipperError
     from streams.resize import publish_generation
     from streams.resize import resize as run
+    from streams.versions import with_versions
 
-    deployment = load_deployment(config)
+    deployment = with_versions(load_deployment(config))
     generation, compared = run(source, deployment, partitions)
     typer.echo(
         f"{generation.kept} records into {partitions} partitions, {generation.left} left behind "

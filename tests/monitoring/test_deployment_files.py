@@ -32,7 +32,9 @@ def test_the_compose_file_is_one_by_its_specification() -> None:
     """The Compose specification's own parser takes the file, with every service that is told."""
     # Merge keys are YAML's, and are gone once it is read.
     found = PyCompose.from_yaml(yaml.safe_dump(yaml.safe_load(_defaults(_COMPOSE))))
-    expected = {"kafka", "control", "worker", "agents", "simulator", "prometheus", "grafana"}
+    expected = {
+        "kafka", "control", "worker", "keeper", "agents", "simulator", "prometheus", "grafana",
+    }  # fmt: skip
     assert set(found.service_names()) == expected
 
 
@@ -50,7 +52,7 @@ def test_long_running_services_say_how_they_are() -> None:
     """Each service that others wait for, or that decides, has a health check; the private key is
     in control alone.
     """
-    for name in ("kafka", "worker", "agents", "prometheus", "grafana"):
+    for name in ("kafka", "worker", "keeper", "agents", "prometheus", "grafana"):
         assert "healthcheck" in _SERVICES[name], name
     for name, service in _SERVICES.items():
         hidden = "/dev/null:/config/keys/control.key:ro" in service.get("volumes", ())

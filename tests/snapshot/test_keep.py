@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from monitoring.keeper import KeeperCollector
+from monitoring.metrics import KEEPER_METRICS
 from streams.broker.intake import Intake
 from streams.broker.reader import Reader
 from streams.deployment import Deployment
@@ -19,7 +21,7 @@ from streams.ports import UnansweredError
 from streams.recover import fold, load, state_of
 from streams.show import examine, show_applicant
 from streams.snapshot.image import same_state
-from streams.snapshot.store import Folder, Store
+from streams.snapshot.store import Folder, Store, read_all
 from streams.step import Step
 from tests.kafka.logs import until
 from tests.naive.deployments import with_limits
@@ -160,8 +162,42 @@ async def test_a_full_disk_stops_nothing(
 
         await until(failed)
         assert (follower.position, follower.published) == (40, 0)
+        assert _shown(follower)["dipper_snapshot_failures_total"] >= 1
         store.room_bytes = 10**9
         await reached(follower, 40)
+        shown = _shown(follower)
+    assert shown["dipper_snapshot_offset"] == shown["dipper_followed_offset"] == 40
+    time = alive(step_deployment, maker, 40).state.partition["time"][0]
+    assert shown["dipper_snapshot_time_seconds"] == time / 1_000 > 0
+
+
+def _shown(follower: Follower) -> dict[str, float]:
+    """Return what a scrape shows of a follower, by name; each name and label is the catalogue's."""
+    samples = [
+        s for each in KeeperCollector(lambda: [follower.kept]).collect() for s in each.samples
+    ]
+    labels = {"partition": str(LogMaker.partition)}
+    assert {s.name for s in samples} == {metric.name for metric in KEEPER_METRICS}
+    assert all(s.labels == labels and metric.labels == ("partition",)
+               for s in samples for metric in KEEPER_METRICS)  # fmt: skip
+    return {sample.name: sample.value for sample in samples}
+
+
+async def test_a_corrupt_snapshot_is_counted(
+    step_deployment: Deployment, maker: LogMaker, tmp_path: Path
+) -> None:
+    """A follower that meets a corrupt snapshot goes on before it, and a scrape shows that it was
+    passed over.
+    """
+    log, store = MemoryLog(maker.partition, maker.log), Folder(tmp_path)
+    async with following(log, step_deployment, store) as follower:
+        log.offset = 30
+        await reached(follower, 30)
+    (name,) = store.names(f"partition-{LogMaker.partition:05d}")
+    store.write(name, [read_all(store, name)[:-1]])
+    async with following(log, step_deployment, store) as follower:
+        await reached(follower, 30)
+        assert _shown(follower)["dipper_snapshots_skipped_total"] == 1
 
 
 async def test_a_store_that_does_not_answer_is_asked_again(

@@ -7,6 +7,7 @@ import orjson
 import polars as pl
 import pytest
 
+from streams.blocks import make_block
 from streams.broker.lines import read_line
 from streams.broker.publish import partition_of
 from streams.config import load_deployment
@@ -16,10 +17,9 @@ from streams.control.records import ControlLog, Position, signed, split_signatur
 from streams.deployment import Deployment
 from streams.errors import BrokerError, DipperError
 from streams.frames import DECISIONS
-from streams.partition import Input
 from streams.replay import replay
 from streams.resize import compare, publish_generation, regenerate, resize
-from streams.sources import Placed, Source, open_source
+from streams.sources import Source, open_source
 from streams.topology import OUT_DECISION
 from tests.conftest import Broker
 from tests.deployment import make_deployment
@@ -34,9 +34,15 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
 
 @pytest.fixture(scope="module")
 def events(tmp_path_factory: pytest.TempPathFactory, deployment: Deployment) -> Path:
-    """A history of requests, lines, loans and hostile input."""
+    """A history of requests, lines, loans, hostile input, and two commands of control."""
     path = tmp_path_factory.mktemp("events") / "events.jsonl"
     write_lives(path, deployment, 60)
+    lines = path.read_bytes().splitlines()
+    # For a part of it nobody gets an offer of the first institution.
+    name = orjson.dumps(deployment.institution_ids[0])
+    lines.insert(len(lines) // 3, b'{"type":"pause","institution":' + name + b"}")
+    lines.insert(len(lines) // 2, b'{"type":"resume","institution":' + name + b"}")
+    path.write_bytes(b"\n".join(lines) + b"\n")
     return path
 
 
@@ -50,7 +56,7 @@ def write_old_log(events: Path, deployment: Deployment, partitions: int, path: P
     """Write the log that publishing these lines makes, signed as control signs it."""
     sign = load_private_key(deployment.folder).sign
     rows = []
-    for number, record in open_source(events, partitions, deployment.caps, bytes(16)).records:
+    for number, record in open_source(events, partitions, deployment.caps, bytes(16)).records():
         value = record.value or b""
         if record.key is None and (parts := split_signature(value)):
             value = signed(parts[0] + b"}", sign)
@@ -100,14 +106,13 @@ def test_what_counted_for_nothing_is_left_behind(deployment: Deployment) -> None
         [(here[1][0], b"3"), (None, ours(1, 1, 100)), (None, signed(tick(1, 2, 999), bytes)),
          (None, ours(1, 1, 150)), (here[1][1], b"4"), (None, ours(1, 2, 300)), (here[1][0], b"5")],
     ]  # fmt: skip
-    placed = [
-        Placed(number, Input(offset, key, value))
+    blocks = [
+        make_block(number, range(len(lane)), [key for key, _ in lane], [v for _, v in lane])
         for number, lane in enumerate(lanes)
-        for offset, (key, value) in enumerate(lane)
     ]
     verify = verifier(load_trusted(deployment.folder))
     control = ControlLog(sign, {}, [Position()] * new)
-    found = regenerate(Source(old, placed), verify, control)
+    found = regenerate(Source(old, blocks), verify, control)
     assert (found.kept, found.left) == (6, 8)
     rows = found.log.rows()
     for number in range(new):
