@@ -72,7 +72,7 @@ ROLES: dict[str, tuple[Right, ...]] = {
     ),
     "institution": (),  # its ingress topic, which its name completes
     "control": (
-        *_topics(_READ, EVENTS.name, CLOCK.name, CONTROL.name),
+        *_topics(_READ, EVENTS.name, CLOCK.name, CONTROL.name, FUNDING.name),
         *_topics(_WRITE, EVENTS.name, CLOCK.name, CONTROL.name, DEAD_LETTERS.name),
         Right(Resource.TOPIC, INGRESS_PREFIX, _READ, prefixed=True),
         Right(Resource.TOPIC, "dipper.", Operation.CREATE, prefixed=True),

@@ -21,6 +21,13 @@ class Clock(enum.StrEnum):
     file = "file"
 
 
+class Budget(enum.StrEnum):
+    """Budgets of an institution: `streams.schema.Cap`."""
+
+    outstanding = "outstanding"
+    commitment = "commitment"
+
+
 def register(app: typer.Typer) -> None:
     """Add the group."""
     group = typer.Typer(rich_markup_mode=None)
@@ -34,6 +41,7 @@ def register(app: typer.Typer) -> None:
     group.command(epilog=f"Example: dipper control activate 5f0c... {place}")(activate)
     group.command(epilog=f"Example: dipper control pause dawn {place}")(pause)
     group.command(epilog=f"Example: dipper control resume dawn {place}")(resume)
+    group.command(epilog=f"Example: dipper control cap dawn outstanding 500000 {place}")(cap)
     keys = typer.Typer(rich_markup_mode=None, no_args_is_help=True, help="Keys that sign.")
     keys.command(name="list", epilog="Example: dipper control keys list mine")(keys_list)
     keys.command(
@@ -156,6 +164,24 @@ def resume(institution: _Institution, broker: _Broker, config: _Config) -> None:
     typer.echo(f"{institution} lends again")
 
 
+def cap(
+    institution: _Institution,
+    budget: Annotated[Budget, typer.Argument(help="Which of its budgets.")],
+    amount_cents: Annotated[int, typer.Argument(min=0, help="What it is from now on, cents.")],
+    broker: _Broker,
+    config: _Config,
+) -> None:
+    """Change a budget while all runs: more is granted, less is recalled from what is free. Below
+    what is promised and lent already it is refused.
+    """
+    from streams.limits import AMOUNT_CENTS_MAX
+
+    if amount_cents > AMOUNT_CENTS_MAX:
+        raise typer.BadParameter(f"at most {AMOUNT_CENTS_MAX} cents")
+    _tell(broker, config, "cap", f"{institution} {budget.value} {amount_cents}")
+    typer.echo(f"{institution} has {amount_cents} cents of {budget.value}")
+
+
 def _tell(broker: str, config: Path, verb: str, what: str) -> None:
     import asyncio
 
@@ -227,10 +253,12 @@ async def _control(
     from monitoring.logs import start_logs
     from streams.broker.topics import ensure_topics
     from streams.config import load_deployment
+    from streams.control.budgets import Budgets
     from streams.control.commands import CommandDesk
     from streams.control.ingress import Ingress
     from streams.control.keys import load_private_key, load_trusted, verifier
     from streams.control.process import ControlProcess
+    from streams.control.records import CAP_COMMAND, Command
     from streams.signals import stop_event
 
     start_logs()
@@ -259,8 +287,20 @@ async def _control(
                 if clock is Clock.file
                 else control.run_wall_clock(stop, tick_ms)
             )
-            desk = CommandDesk(broker, key, control.tell, lambda: time.time_ns() // 1_000_000)
-            await _together(stop, ticking, ingress.run(stop), desk.run(stop))
+            budgets = Budgets(broker, count, control.treasury, control.order)
+
+            async def tell(told: Command) -> None:
+                if told.verb == CAP_COMMAND:
+                    await budgets.set_cap(told.what)
+                else:
+                    await control.tell(told)
+
+            desk = CommandDesk(broker, key, tell, lambda: time.time_ns() // 1_000_000)
+            works = [ticking, ingress.run(stop), desk.run(stop)]
+            if clock is Clock.wall:
+                # A file's clock means a replay of that file, where no treasury is: not here either.
+                works.append(budgets.run(stop))
+            await _together(stop, *works)
 
 
 async def _together(stop: "asyncio.Event", *work: Coroutine[Any, Any, None]) -> None:

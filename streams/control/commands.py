@@ -18,7 +18,7 @@ from aiokafka.errors import KafkaError
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from streams.broker.client import broker_kind, make_consumer, make_producer, stop_client
-from streams.control.records import VERBS, Command, signed, split_signature
+from streams.control.records import CAP_COMMAND, VERBS, Command, signed, split_signature
 from streams.errors import BrokerError, DipperError
 from streams.topology import CLOCK
 
@@ -41,7 +41,8 @@ def read_signed(value: bytes | None, key: Ed25519PrivateKey) -> Mapping[str, Any
     if parts is None or key.sign(parts[0]) != parts[1]:
         return None
     record = orjson.loads(parts[0] + b"}")
-    return record if isinstance(record, dict) and record.get("command") in VERBS else None
+    known = isinstance(record, dict) and record.get("command") in {*VERBS, CAP_COMMAND}
+    return record if known else None
 
 
 class CommandDesk:

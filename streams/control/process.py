@@ -4,7 +4,8 @@
    offset.
 2. Read each partition from there to its end: our own signed records, in sequence, say `seq` and
    time.
-3. Write the grants that are missing, wait until all stand.
+3. Write what the treasury had ordered and is not there, and the first grants that are missing; wait
+   until all stand.
 4. Per tick: write it to every partition, wait until all stand, answer who asked, note the offsets.
 
 If it dies after a record was written and before its offset was noted, step 2 reads further; if it
@@ -26,6 +27,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from monitoring.logs import log_action
 from streams import clock
 from streams.broker.client import broker_kind, log_end, make_consumer, make_producer, stop_client
+from streams.control.bodies import read_bodies
+from streams.control.budgets import KEY, read_record, write_record
 from streams.control.keys import Trusted, Verify, verifier
 from streams.control.records import (
     VERBS,
@@ -33,13 +36,15 @@ from streams.control.records import (
     Command,
     ControlLog,
     Entry,
+    Order,
     Position,
     read_position,
 )
+from streams.control.treasury import Treasury
 from streams.errors import DipperError
 from streams.limits import SECOND_MS
 from streams.tasks import end
-from streams.topology import CLOCK, EVENTS
+from streams.topology import CLOCK, CONTROL, EVENTS
 
 GROUP = "dipper-control"
 _NOTE_S = 2.0  # how often offsets are noted: what a restart reads again at most
@@ -68,6 +73,7 @@ class ControlProcess:
         self._caps = caps
         self._verify = verify or verifier([Trusted(key.public_key())])
         self._log = ControlLog(key.sign, caps, [Position()] * partitions)
+        self.treasury = Treasury(caps, partitions)
         self._producer: AIOKafkaProducer
         self._consumer: AIOKafkaConsumer
         self._note: dict[TopicPartition, int] = {}
@@ -88,6 +94,11 @@ class ControlProcess:
         await self._consumer.start()
         positions = await find_positions(self._consumer, self._partitions, self._verify)
         self._log = ControlLog(self._key.sign, self._caps, positions)
+        kept = (await read_bodies(self._bootstrap)).get(KEY)
+        self.treasury, waiting = read_record(kept, self._caps, len(positions))
+        if kept is None:
+            await self._keep([])
+        await self._write(self._log.again(waiting))
         log_action("start", partitions=len(positions), seq=[each.seq for each in positions])
         log_action("grant", records=await self._write(self._log.grants()))
         return self
@@ -156,13 +167,28 @@ class ControlProcess:
         records = await self._write(self._log.commands(told))
         log_action(told.verb, what=told.what, records=records)
 
-    async def _write(self, entries: Iterable[Entry]) -> int:
-        sent: list[Any] = []
+    async def order(self, orders: Iterable[Order]) -> None:
+        """Keep what the treasury has decided, then write it; return when all stands."""
         async with self._writing:
-            for entry in entries:
-                sent.append(
-                    await self._producer.send(EVENTS.name, entry.value, partition=entry.partition)
-                )
+            entries = list(self._log.orders(orders))
+            await self._keep(entries)
+            sent = await self._send(entries)
+        log_action("order", records=await self._stand(sent))
+
+    async def _keep(self, entries: Iterable[Entry]) -> None:
+        record = write_record(self.treasury, entries)
+        await self._producer.send_and_wait(CONTROL.name, record, key=KEY, partition=0)
+
+    async def _write(self, entries: Iterable[Entry]) -> int:
+        async with self._writing:
+            sent = await self._send(entries)
+        return await self._stand(sent)
+
+    async def _send(self, entries: Iterable[Entry]) -> list[Any]:
+        send = self._producer.send
+        return [await send(EVENTS.name, each.value, partition=each.partition) for each in entries]
+
+    async def _stand(self, sent: list[Any]) -> int:
         for done in await asyncio.gather(*sent):
             place = TopicPartition(EVENTS.name, done.partition)
             self._note[place] = max(done.offset, self._note.get(place, 0))

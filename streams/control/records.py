@@ -9,7 +9,7 @@ or a network.
 import base64
 import binascii
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import orjson
@@ -71,6 +71,7 @@ class Command(NamedTuple):
     what: str
 
 
+CAP_COMMAND = "cap"  # for the treasury, by `dipper control cap` alone: `dawn outstanding 500000`
 VERBS = {"prepare": "version", "activate": "version", "pause": "institution",
          "resume": "institution"}  # fmt: skip
 _VERSION = re.compile(r"[0-9a-f]{32}")
@@ -131,6 +132,14 @@ def first_shares(caps: Caps, partitions: int) -> list[list[Share]]:
     return shares
 
 
+class Order(NamedTuple):
+    """Grant or recall (`verb`) so much in one partition."""
+
+    partition: int
+    verb: str
+    share: Share
+
+
 class Position(NamedTuple):
     """How far control has come in one partition: its last `seq`, and the `at` of its last tick."""
 
@@ -160,6 +169,26 @@ class ControlLog:
                 seq = self.positions[partition].seq
                 self.positions[partition] = Position(seq + 1)
                 yield Entry(partition, signed(grant(partition, seq + 1, share), self._sign))
+
+    def orders(self, orders: Iterable[Order]) -> Iterator[Entry]:
+        """Yield a grant or a recall for each order."""
+        for partition, verb, share in orders:
+            seq, at = self.positions[partition]
+            self.positions[partition] = Position(seq + 1, at)
+            record = grant(partition, seq + 1, share)
+            if verb == "recall":
+                record = record.replace(b'"grant"', b'"recall"', 1)
+            yield Entry(partition, signed(record, self._sign))
+
+    def again(self, entries: Iterable[Entry]) -> Iterator[Entry]:
+        """Yield those that the log does not hold yet: their numbers follow what it holds."""
+        for entry in entries:
+            place = read_position(entry.value)
+            assert place is not None
+            if place.seq == self.positions[entry.partition].seq + 1:
+                at = self.positions[entry.partition].at
+                self.positions[entry.partition] = Position(place.seq, at)
+                yield entry
 
     def commands(self, told: Command) -> Iterator[Entry]:
         """Yield a command for each partition. Each may stand twice: a second one does nothing."""
