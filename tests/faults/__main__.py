@@ -5,6 +5,7 @@ Ends with 1 where something was lost, repeated, or differs.
 
 import argparse
 import json
+import signal
 import sys
 
 from tests.faults.run import Options, run
@@ -31,7 +32,12 @@ def main() -> int:
         found.partitions,
         found.seed,
     )
-    summary = run(options, lambda text: print(text, file=sys.stderr, flush=True))
+    # Told to stop, it ends the workers and the broker that it started, as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        summary = run(options, lambda text: print(text, file=sys.stderr, flush=True))
+    except KeyboardInterrupt:
+        return 130
     if found.summary == "json":
         print(json.dumps(summary))
     else:

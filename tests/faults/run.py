@@ -25,6 +25,7 @@ from streams.config import load_deployment
 from streams.demo.run import copy_config
 from streams.live import GROUP
 from streams.simulate.world import World, WorldConfig
+from streams.tasks import end
 from streams.topology import EVENTS
 from tests.faults.faults import FAULTS, Scene
 from tests.faults.fleet import Fleet, MortalKafka
@@ -110,9 +111,7 @@ class _Run:
             await self._settle(None, reading, _SETTLE_S_MAX)
             await asyncio.sleep(_LULL_S)  # for repeats behind the last first decision
         finally:
-            for task in (publishing, reading):
-                task.cancel()
-            await asyncio.gather(publishing, reading, return_exceptions=True)
+            await asyncio.gather(end(publishing), end(reading))
         gap_s = self._ledger.worst_gap_s(time.monotonic())
         self._say(f"{self._published:,} events in {took:.0f} s; recomputing every output record")
         deployment = load_deployment(self._config)
