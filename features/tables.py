@@ -78,9 +78,11 @@ READING = np.dtype([("cell", "i4"), ("aggregate", "i4")], align=True)
 COLUMN = np.dtype(
     [("fact", "i4"), ("numerator", "i4"), ("denominator", "i4"), ("missing", "f8")], align=True
 )
-# Where an event of one kind and age is counted; `distinct` is its group's number in the set of
+# Where an event of one kind and age is counted; `whole` is 0 where nobody asks its group for more
+# than _PLAIN, and then no more is counted; `distinct` is the group's number in the set of
 # counterparties, -1 where nobody asks for those.
-TAKE = np.dtype([("cell", "i4"), ("distinct", "i4")], align=True)
+TAKE = np.dtype([("cell", "i4"), ("whole", "i4"), ("distinct", "i4")], align=True)
+_PLAIN = frozenset({"count", "sum", "mean", "first", "last"})
 
 WINDOWS_A_STEP = 8
 """Windows are compared with so many at a time: the table is filled up with windows without end."""
@@ -214,7 +216,9 @@ def _takes(
     plan: _Plan, kinds: tuple[str, ...], features: tuple[Feature, ...]
 ) -> tuple[Array, Array]:
     """Return where a kind is counted in a window: starts, and TAKE rows by kind, then window."""
-    asked = {_group(feature) for feature in features if feature.aggregate == "distinct"}
+    wanted = [feature for feature in features if feature.source == "window"]
+    asked = {_group(feature) for feature in wanted if feature.aggregate == "distinct"}
+    whole = {_group(feature) for feature in wanted if feature.aggregate not in _PLAIN}
     counted = [group for group in plan.groups if group in asked]
     start, rows = [0], []
     for code in range(KINDS_MAX):
@@ -224,7 +228,7 @@ def _takes(
                 holding = [w for w in plan.windows[place:] if (group, w) in plan.cells]
                 if group & kind and holding:
                     distinct = counted.index(group) if group in asked else -1
-                    rows.append((plan.cells[group, holding[0]], distinct))
+                    rows.append((plan.cells[group, holding[0]], group in whole, distinct))
             start.append(len(rows))
     return np.array(start, np.int32), np.array(rows, TAKE)
 

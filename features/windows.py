@@ -107,7 +107,11 @@ def walk(
                 place = np.int64(tag & _KIND_MASK) * count_windows + window
                 for i in range(take_start[place], take_start[place + 1]):
                     cell = takes[i]["cell"]
-                    _count(cells, cell, entries[page, k]["amount_cents"], as_of - age_ms)
+                    amount = entries[page, k]["amount_cents"]
+                    _count(cells, cell, amount, as_of - age_ms)
+                    if takes[i]["whole"] == 0:
+                        continue
+                    _count_whole(cells, cell, amount)
                     distinct = takes[i]["distinct"]
                     if distinct >= 0:
                         counterparty = np.int64(tag >> _KIND_BITS)
@@ -130,15 +134,20 @@ def _clear(cells: Array) -> None:
 
 @kernel
 def _count(cells: Array, cell: int, amount: int, at: int) -> None:
-    """Count one event in one cell."""
-    high = (amount + _HALF_LIMB) >> _LIMB_BITS
-    low = amount - (high << _LIMB_BITS)
+    """Count one event in one cell: what most groups are asked for."""
     cells[cell, CELL_COUNT] += 1
     cells[cell, CELL_SUM] += amount
-    cells[cell, CELL_MIN] = min(cells[cell, CELL_MIN], amount)
-    cells[cell, CELL_MAX] = max(cells[cell, CELL_MAX], amount)
     cells[cell, CELL_FIRST_AT] = min(cells[cell, CELL_FIRST_AT], at)
     cells[cell, CELL_LAST_AT] = max(cells[cell, CELL_LAST_AT], at)
+
+
+@kernel
+def _count_whole(cells: Array, cell: int, amount: int) -> None:
+    """Add bounds and squares of one event's amount to one cell."""
+    high = (amount + _HALF_LIMB) >> _LIMB_BITS
+    low = amount - (high << _LIMB_BITS)
+    cells[cell, CELL_MIN] = min(cells[cell, CELL_MIN], amount)
+    cells[cell, CELL_MAX] = max(cells[cell, CELL_MAX], amount)
     cells[cell, CELL_HIGH_HIGH] += high * high
     cells[cell, CELL_HIGH_LOW] += high * low
     cells[cell, CELL_LOW_LOW] += low * low

@@ -21,8 +21,11 @@ KIND_SCORECARD = 1
 PATH_MASK = 0
 PATH_WALK = 1
 MASK_LEAVES_MAX = 64
-WORD_LEAVES = 32
-"""Leaves of a tree that one word of live leaves holds: 8 rows' words fill a vector register."""
+WORD_LEAVES = 8
+"""Leaves of a tree that one word of live leaves holds: 32 rows' words fill a vector register."""
+SCALE_CUTS_MAX = 255
+"""Limits of one scale, so that a rank is one byte; a column with more has several scales."""
+RANK_MIN, RANK_MAX = -128, 127
 TESTS_A_PASS = 4
 """Tests of a word come in multiples of this many, see `trees.drop_leaves`."""
 
@@ -66,7 +69,7 @@ SCALE_DTYPE = np.dtype(
     [
         ("column", np.int32),  # row of `vectors`
         ("cut_start", np.int32),  # 2 * half - 1 cuts, rising, filled up with inf
-        ("half", np.int32),  # a power of two
+        ("half", np.int32),  # a power of two, at most 128
     ],
     align=True,
 )
@@ -81,9 +84,9 @@ VIEW_DTYPE = np.dtype(
 )
 TEST_DTYPE = np.dtype(
     [
-        ("rank", np.int32),  # a row whose rank is above drops leaves
-        ("drop", np.uint32),  # the leaves of its word that such a row cannot reach
-        ("source", np.int32),  # row of ScoreScratch.ranks
+        ("rank", np.int8),  # a row whose rank is above drops leaves
+        ("drop", np.uint8),  # the leaves of its word that such a row cannot reach
+        ("source", np.uint16),  # row of ScoreScratch.ranks
     ],
     align=True,
 )
@@ -134,8 +137,7 @@ class ModelTables(NamedTuple):
     cuts: NDArray[np.float64]
     """Limits of each scale, rising."""
     word_start: NDArray[np.int32]
-    """[D + 1], first test of each word of leaves; word w holds leaves 32 w to 32 w + 31 of a tree.
-    """
+    """[D + 1], first test of each word of leaves; word w holds leaves 8 w to 8 w + 7 of a tree."""
     tests: NDArray[np.void]
     """TEST_DTYPE, by word, then by source; some at a word's end drop nothing."""
     leaf_value: NDArray[np.float64]
@@ -159,10 +161,12 @@ class ModelTables(NamedTuple):
 class ScoreScratch(NamedTuple):
     """Working memory of `score_block`, overwritten by each call; one a thread."""
 
-    live: NDArray[np.uint32]
+    live: NDArray[np.uint8]
     """[MASK_LEAVES_MAX // WORD_LEAVES, BLOCK], the leaves that each row can still reach."""
-    ranks: NDArray[np.int32]
-    """[most scales and views of a model, BLOCK]."""
+    leaves: NDArray[np.uint32]
+    """[2, BLOCK], the same side by side: leaves 0 to 31, and 32 to 63."""
+    ranks: NDArray[np.int8]
+    """[most scales and views of a model, BLOCK]: limits below, counted from RANK_MIN."""
     place: NDArray[np.uint64]
     """[BLOCK], where the search of each row has come to among the cuts."""
 
@@ -173,8 +177,9 @@ def make_scratch(tables: ModelTables) -> ScoreScratch:
     counts = models["scale_stop"] - models["scale_start"] + models["view_stop"]
     ranks = int((counts - models["view_start"]).max(initial=1))
     return ScoreScratch(
-        np.zeros((MASK_LEAVES_MAX // WORD_LEAVES, BLOCK), np.uint32),
-        np.zeros((ranks, BLOCK), np.int32),
+        np.zeros((MASK_LEAVES_MAX // WORD_LEAVES, BLOCK), np.uint8),
+        np.zeros((2, BLOCK), np.uint32),
+        np.zeros((ranks, BLOCK), np.int8),
         np.zeros(BLOCK, np.uint64),
     )
 

@@ -17,6 +17,9 @@ from models.tables import (
     MASK_LEAVES_MAX,
     PATH_MASK,
     PATH_WALK,
+    RANK_MAX,
+    RANK_MIN,
+    SCALE_CUTS_MAX,
     SCALE_DTYPE,
     SPLIT_CATEGORY,
     SPLIT_NAN_LEFT,
@@ -30,7 +33,7 @@ from models.tables import (
     ZERO_LIMIT,
 )
 
-_NOTHING = (2**31 - 1, 0, 0)  # a test that drops no leaf
+_NOTHING = (RANK_MAX, 0, 0)  # a test that drops no leaf
 
 
 class TreeRows:
@@ -108,29 +111,29 @@ class QuickRows:
         self.cuts: list[float] = []
         self.tests: list[tuple[int, int, int]] = []
         self.word_start = [0]
-        self._scale: dict[int, int] = {}
-        self._rank: dict[tuple[int, float], int] = {}
+        self._rank: dict[tuple[int, float], tuple[int, int]] = {}
         self._view: dict[tuple[int, int, int], int] = {}
         for column in sorted(limits):
-            self._add_scale(column, sorted(limits[column]))
+            rising = sorted(limits[column])
+            for first in range(0, len(rising), SCALE_CUTS_MAX):
+                self._add_scale(column, rising[first : first + SCALE_CUTS_MAX])
 
     def _add_scale(self, column: int, limits: list[float]) -> None:
-        self._scale[column] = len(self.scales)
-        self._rank.update({(column, limit): rank for rank, limit in enumerate(limits)})
+        for rank, limit in enumerate(limits, RANK_MIN):
+            self._rank[column, limit] = len(self.scales), rank
         half = 1
         while 2 * half - 1 < len(limits):
             half *= 2
         self.scales.append((column, len(self.cuts), half))
         self.cuts += limits + [inf] * (2 * half - 1 - len(limits))
 
-    def _source(self, kind: int, column: int, category: int) -> int:
+    def _source(self, kind: int, column: int, scale: int, category: int) -> int:
         """Return the row of ranks that a test reads; a view is made where it is not there yet."""
         if kind == SPLIT_NAN_RIGHT:
-            return self._scale[column]
-        key = (kind, column, category)
+            return scale
+        key = (kind, column if kind == SPLIT_CATEGORY else scale, category)
         if key not in self._view:
             self._view[key] = len(self.scales) + len(self.views)
-            scale = 0 if kind == SPLIT_CATEGORY else self._scale[column]
             self.views.append((kind, column, scale, category))
         return self._view[key]
 
@@ -141,15 +144,17 @@ class QuickRows:
         tests = []
         for split, (kind, limit) in enumerate(tree.meanings):
             column = tree.columns[split]
-            source = self._source(kind, column, tree.category(split, category))
-            rank = 0 if kind == SPLIT_CATEGORY else self._rank[column, limit + 0.0]
+            scale, rank = 0, 0
+            if kind != SPLIT_CATEGORY:
+                scale, rank = self._rank[column, limit + 0.0]
+            source = self._source(kind, column, scale, tree.category(split, category))
             start, stop = tree.left_places[split]
             tests.append((source, rank, (1 << stop) - (1 << start)))
         for first in range(0, tree.tree.num_leaves, WORD_LEAVES):
             word = [
-                (rank, drop >> first & 0xFFFFFFFF, source)
+                (rank, drop >> first & 0xFF, source)
                 for source, rank, drop in sorted(tests)
-                if drop >> first & 0xFFFFFFFF
+                if drop >> first & 0xFF
             ]
             word += [_NOTHING] * (-len(word) % TESTS_A_PASS)
             self.tests += word
@@ -157,6 +162,7 @@ class QuickRows:
 
     def tables(self) -> dict[str, Any]:
         """Return these rows as fields of `ModelTables`."""
+        assert len(self.scales) + len(self.views) < 2**16
         return {
             "scales": np.array(self.scales, SCALE_DTYPE),
             "views": np.array(self.views, VIEW_DTYPE),

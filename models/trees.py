@@ -5,12 +5,12 @@ are out of reach when its test fails, a row starts with all leaves and drops the
 the lowest leaf left is where the row ends. No branch depends on data, so the compiler turns the
 loops over rows into vector instructions.
 
-1. Each value is ranked among all limits that the model compares its column with. From there on a
-   test is one comparison of int32, exact whatever the limits, and eight rows fill a register where
+1. Each value is ranked among the limits that the model compares its column with. From there on a
+   test is one comparison of a byte, exact whatever the limits, and 32 rows fill a register where
    float64 would be four.
 2. Missing values get a rank above or below all, a category's set the rank 0 or 1: so the five kinds
    of split are one kind of test.
-3. Each tree's tests drop leaves, in words of 32 leaves.
+3. Each tree's tests drop leaves, in words of eight leaves, as many bits as a rank has.
 
 Larger trees, and waves of a few rows, walk the nodes from the root.
 
@@ -28,9 +28,12 @@ from numpy.typing import NDArray
 from models.lightgbm_text import TextModel
 from models.tables import (
     KIND_TREES,
+    MASK_LEAVES_MAX,
     MODEL_DTYPE,
     NODE_DTYPE,
     PATH_WALK,
+    RANK_MAX,
+    RANK_MIN,
     SPLIT_CATEGORY,
     SPLIT_NAN_LEFT,
     SPLIT_NAN_RIGHT,
@@ -51,12 +54,17 @@ from streams.intrinsics import trailing_zeros
 WALK_ROWS_MAX = 6
 """Up to this many rows a walk from the root is cheaper than testing every split (measured)."""
 
-_ALL = np.uint32(0xFFFFFFFF)
-_NO_LEAF = np.uint32(0)
+_ALL = np.uint8(0xFF)
+_NO_LEAF = np.uint8(0)
 _ONE = np.uint64(1)
 _ZERO = np.uint64(0)
-_RANK_MAX = 2**31 - 1
-_HIGH_WORD = np.uint64(WORD_LEAVES)
+_ABOVE_ALL, _BELOW_ALL = np.int8(RANK_MAX), np.int8(RANK_MIN)
+WORDS_A_HALF = 4
+assert WORDS_A_HALF * WORD_LEAVES == 32
+assert 2 * WORDS_A_HALF * WORD_LEAVES == MASK_LEAVES_MAX
+_SECOND, _THIRD, _FOURTH = (np.uint32(WORD_LEAVES * word) for word in range(1, WORDS_A_HALF))
+_HIGH_HALF = np.uint64(32)
+_ROWS_A_STEP = 32  # rows whose ranks fill a vector register
 
 
 @kernel
@@ -105,7 +113,8 @@ def rank_columns(
     n_rows: int,
     scratch: ScoreScratch,
 ) -> None:
-    """Write to `scratch.ranks` how many limits lie below each value, all for NaN, by scale.
+    """Write to `scratch.ranks` how many limits lie below each value, counted from RANK_MIN, by
+    scale; RANK_MAX for NaN.
 
     A search by halves, a step for all rows at a time: the compiler makes it a gather of several
     rows. The unsigned indices tell it that none counts from the end.
@@ -116,7 +125,6 @@ def rank_columns(
         column = np.uint64(models.scales[scale]["column"])
         start = np.uint64(models.scales[scale]["cut_start"])
         half = np.uint64(models.scales[scale]["half"])
-        above = np.int32(_ONE * half + half)
         into = np.uint64(scale - first)
         for row in range(n_rows):
             place[np.uint64(row)] = start
@@ -129,7 +137,8 @@ def rank_columns(
         for row in range(n_rows):
             i = np.uint64(row)
             value = vectors[column, i]
-            ranks[into, i] = above if math.isnan(value) else np.int32(place[i] - start)
+            below = np.int8(np.int64(place[i] - start) + RANK_MIN)
+            ranks[into, i] = _ABOVE_ALL if math.isnan(value) else below
 
 
 @kernel
@@ -138,7 +147,7 @@ def rank_views(
     model: int,
     vectors: NDArray[np.float64],
     n_rows: int,
-    ranks: NDArray[np.int32],
+    ranks: NDArray[np.int8],
 ) -> None:
     """Write to `ranks`, behind the scales, each view: ranks where what is missing goes elsewhere,
     and 0 or 1 for categories in a set or not.
@@ -154,13 +163,13 @@ def rank_views(
             for row in range(n_rows):
                 i = np.uint64(row)
                 value = vectors[column, i]
-                ranks[into, i] = np.int32(0) if math.isnan(value) else ranks[scale, i]
+                ranks[into, i] = _BELOW_ALL if math.isnan(value) else ranks[scale, i]
         elif kind == SPLIT_CATEGORY:
             category = models.views[view]["category"]
             for row in range(n_rows):
                 ranks[into, row] = not category_goes_left(models, category, vectors[column, row])
         else:  # zero is missing: rare
-            right = np.int32(_RANK_MAX if kind == SPLIT_ZERO_RIGHT else 0)
+            right = _ABOVE_ALL if kind == SPLIT_ZERO_RIGHT else _BELOW_ALL
             for row in range(n_rows):
                 value = vectors[column, row]
                 missing = math.isnan(value) or abs(value) <= ZERO_LIMIT
@@ -172,9 +181,9 @@ def drop_leaves(
     tests: NDArray[np.void],
     first: int,
     stop: int,
-    ranks: NDArray[np.int32],
+    ranks: NDArray[np.int8],
     n_rows: int,
-    live: NDArray[np.uint32],
+    live: NDArray[np.uint8],
 ) -> None:
     """Drop from `live[:n_rows]` what tests `first` to `stop`, a multiple of TESTS_A_PASS, exclude.
 
@@ -206,10 +215,10 @@ def add_leaves(
 ) -> None:
     """Add to `total[:n_rows]` the leaf of each row in `tree`, of at most MASK_LEAVES_MAX leaves.
 
-    Columns of ranks up to the next multiple of 8 are looked at too, whatever they hold: whole
-    vectors, no remainder.
+    Columns of ranks up to the next multiple of _ROWS_A_STEP are looked at too, whatever they hold:
+    whole vectors, no remainder.
     """
-    whole = (n_rows + 7) & ~7
+    whole = (n_rows + _ROWS_A_STEP - 1) & -_ROWS_A_STEP
     live = scratch.live
     first_word = models.trees[tree]["word_start"]
     words = models.trees[tree]["word_stop"] - first_word
@@ -218,15 +227,36 @@ def add_leaves(
         start, stop = models.word_start[first_word + word], models.word_start[first_word + word + 1]
         drop_leaves(models.tests, start, stop, scratch.ranks, whole, live[word])
     first = np.uint64(models.trees[tree]["leaf_start"])
-    if words == 1:
+    low, high = scratch.leaves[0], scratch.leaves[1]
+    _put_side_by_side(live, 0, whole, low)
+    if words <= WORDS_A_HALF:
         for row in range(n_rows):
             i = np.uint64(row)
-            total[i] += models.leaf_value[first + np.uint64(trailing_zeros(live[0, i]))]
+            total[i] += models.leaf_value[first + np.uint64(trailing_zeros(low[i]))]
     else:
+        _put_side_by_side(live, WORDS_A_HALF, whole, high)
         for row in range(n_rows):
             i = np.uint64(row)
-            both = np.uint64(live[0, i]) | np.uint64(live[1, i]) << _HIGH_WORD
+            both = np.uint64(low[i]) | np.uint64(high[i]) << _HIGH_HALF
             total[i] += models.leaf_value[first + trailing_zeros(both)]
+
+
+@kernel
+def _put_side_by_side(
+    live: NDArray[np.uint8], word: int, n_rows: int, leaves: NDArray[np.uint32]
+) -> None:
+    """Write four words from `word` on to `leaves[:n_rows]`, the first in the lowest bits.
+
+    A tree may have fewer: what stands behind its words is above the leaf where a row ends.
+    """
+    for row in range(n_rows):
+        i = np.uint64(row)
+        leaves[i] = (
+            np.uint32(live[word, i])
+            | np.uint32(live[word + 1, i]) << _SECOND
+            | np.uint32(live[word + 2, i]) << _THIRD
+            | np.uint32(live[word + 3, i]) << _FOURTH
+        )
 
 
 @kernel

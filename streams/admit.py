@@ -14,6 +14,7 @@ from streams.schema import EventType, Refusal
 from streams.state.applicants import has_recent
 from streams.state.ids import has_id
 from streams.state.index import find_pair
+from streams.state.loans import find_line
 from streams.state.tables import State
 
 _NONE = int(Refusal.NONE)
@@ -85,7 +86,10 @@ def _is_duplicate(state: State, event: Array, i: int, applicant: int) -> bool:
         return False
     return bool(
         find_pair(state.offer_slots, state.offers, lo, hi) >= 0
-        or find_pair(state.line_slots, state.lines, lo, hi) >= 0
+        or (
+            applicant >= 0
+            and find_line(state.lines, state.applicants[applicant]["first_line"], lo, hi) >= 0
+        )
     )
 
 

@@ -1,8 +1,8 @@
 """Ask for the memory of the rows to come, so that it is there when their turn comes.
 
-State is far larger than any cache, and a request touches some forty lines of it in chains: slot,
+State is far larger than any cache, and a request touches some thirty lines of it in chains: slot,
 applicant, page, event. One at a time each would be waited for. Here row `r + 12` has its slots
-asked for, row `r + 8` its applicant and line, which those slots name, row `r + 4` its pages and
+asked for, row `r + 8` its applicant, which those slots name, row `r + 4` its pages, lines and
 loans, row `r + 2` its dues. Nothing but hints is done, and a guess may be wrong: no answer depends
 on it.
 """
@@ -13,7 +13,7 @@ from streams.buffers import Array, Batch
 from streams.compile import i64, kernel
 from streams.intrinsics import prefetch
 from streams.limits import PAGE_EVENTS
-from streams.schema import APPLICANT, ENTRY, EventType, Refusal
+from streams.schema import APPLICANT, ENTRY, LINE, LOAN, EventType, Refusal
 from streams.state.tables import State
 
 SLOTS_AHEAD, ROWS_AHEAD, PAGES_AHEAD, DUES_AHEAD = 12, 8, 4, 2
@@ -26,6 +26,10 @@ _ACTIVITY = int(EventType.ACTIVITY)
 _TICK = int(EventType.TICK)
 _LINE_BYTES = 64  # of a cache
 _APPLICANT_BYTES = APPLICANT.itemsize
+_RECENT_START = APPLICANT.fields["recent_ids"][1]  # type: ignore[index]  # it has fields
+_RECENT_STOP = APPLICANT.fields["attributes"][1]  # type: ignore[index]  # it has fields
+assert _RECENT_STOP > _RECENT_START
+_LINE_ROW_LAST, _LOAN_ROW_LAST = LINE.itemsize - 1, LOAN.itemsize - 1
 _PAGE_BYTES = PAGE_EVENTS * ENTRY.itemsize
 
 
@@ -45,31 +49,32 @@ def _ask_for_slots(state: State, events: Array, i: int) -> None:
     key = events[i]["key_lo"]
     prefetch(state.ids, _home(state.ids, key), 0)
     prefetch(state.offer_slots, _home(state.offer_slots, key), 0)
-    prefetch(state.line_slots, _home(state.line_slots, key), 0)
-    if events[i]["type"] == _DRAWDOWN:
-        prefetch(state.line_slots, _home(state.line_slots, events[i]["reference_lo"]), 0)
 
 
 @kernel
 def _ask_for_rows(state: State, guesses: Array, events: Array, i: int) -> None:
-    """Guess the applicant of event `i` from its slot, and ask for the row; so too for its line."""
+    """Guess the applicant of event `i` from its slot, and ask for the row: a request does not look
+    at recent ids.
+    """
     slots = state.applicant_slots
     slot = _home(slots, events[i]["applicant_hash"])
     applicant = i64(slots[slot]["row"])
     guesses[i & (RING - 1)] = applicant
-    if applicant >= 0:
-        for byte in range(0, _APPLICANT_BYTES, _LINE_BYTES):
+    if applicant < 0:
+        return
+    from_byte = 0
+    if events[i]["type"] <= _DRAWDOWN:
+        for byte in range(0, _RECENT_START, _LINE_BYTES):
             prefetch(state.applicants, applicant, byte)
-    if events[i]["type"] == _DRAWDOWN:
-        lines = state.line_slots
-        line = i64(lines[_home(lines, events[i]["reference_lo"])]["row"])
-        prefetch(state.lines, line, 0)
-        prefetch(state.lines, line, _LINE_BYTES)
+        from_byte = _RECENT_STOP
+    for byte in range(from_byte, _APPLICANT_BYTES, _LINE_BYTES):
+        prefetch(state.applicants, applicant, byte)
+    prefetch(state.applicants, applicant, _APPLICANT_BYTES - 1)  # rows are no whole cache lines
 
 
 @kernel
 def _ask_for_pages(state: State, guesses: Array, events: Array, i: int) -> None:
-    """Ask for the first and the last page of the applicant of event `i`, and for its first loan."""
+    """Ask for first and last page of the applicant of event `i`, and its first line and loan."""
     applicant = guesses[i & (RING - 1)]
     if applicant < 0:
         return
@@ -88,7 +93,11 @@ def _ask_for_pages(state: State, guesses: Array, events: Array, i: int) -> None:
     loan = i64(state.applicants[applicant]["first_loan"])
     if loan >= 0:
         prefetch(state.loans, loan, 0)
-        prefetch(state.loans, loan, _LINE_BYTES)
+        prefetch(state.loans, loan, _LOAN_ROW_LAST)
+    line = i64(state.applicants[applicant]["first_line"])
+    if line >= 0:
+        prefetch(state.lines, line, 0)
+        prefetch(state.lines, line, _LINE_ROW_LAST)
 
 
 @kernel

@@ -9,6 +9,7 @@ a file lock of its own: the second worker that starts waits and then loads what 
 """
 
 import fcntl
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,7 +25,8 @@ from streams.progress import Progress, tell
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_inner: list[Any] = []
+_inner: list[Any] = []  # of kernels that others have called so far
+_kernels: list[str] = []  # names of all
 
 
 def kernel(function: F) -> F:
@@ -36,11 +38,17 @@ def kernel(function: F) -> F:
     options = {"nogil": True, "error_model": "numpy", "fastmath": False, "_nrt": False}
     whole: F = numba.njit(**options)(function)
     if not config.DISABLE_JIT:
-        inner = numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **options)(function)
-        _keep(inner, InnerCache(function), InnerLibrary, "inner")
-        _keep(whole, WholeCache(function), WholeLibrary, "whole")
-        _let_kernels_call(whole, inner)
-        _inner.append(inner)
+
+        @functools.cache
+        def make_inner() -> Any:
+            inner = numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **options)(function)
+            _keep(inner, InnerCache, InnerLibrary, "inner")
+            _inner.append(inner)
+            return inner
+
+        _keep(whole, WholeCache, WholeLibrary, "whole")
+        _let_kernels_call(whole, make_inner)
+        _kernels.append(function.__qualname__)
     return whole
 
 
@@ -51,37 +59,43 @@ def _wide(argument: types.Type) -> types.Type:
     return types.int64 if narrow else plain
 
 
-def _let_kernels_call(whole: Any, inner: Any) -> None:
-    """Let other kernels link `inner` where they call `whole`, once for all signed integers.
+def _let_kernels_call(whole: Any, make_inner: Callable[[], Any]) -> None:
+    """Let other kernels link the inner one where they call `whole`, once for all signed integers.
 
     Numba would compile it anew for every literal and every width: half of a cold start was that.
     """
 
     def widened(args: Sequence[types.Type], kws: Mapping[str, types.Type]) -> Any:
         named = {name: _wide(argument) for name, argument in kws.items()}
-        return inner.get_call_template(tuple(_wide(argument) for argument in args), named)
+        return make_inner().get_call_template(tuple(_wide(argument) for argument in args), named)
 
     whole.get_call_template = widened
-    whole.get_overload = inner.get_overload
+    whole.get_overload = lambda signature: make_inner().get_overload(signature)
 
 
-def _keep(dispatcher: Any, cache: Any, library: type[Any], kind: str) -> None:
+def _keep(dispatcher: Any, cache: Callable[[Any], Any], library: type[Any], kind: str) -> None:
     """Give a dispatcher its cache, and let one process at a time compile it, the others load it.
 
     Numba's own lock is taken first, so that two threads cannot hold a file lock each and wait for
     one another. Between processes the file locks follow the calls, outer before inner, and calls
-    of kernels form no circle.
+    of kernels form no circle. Most kernels are never called by Python: a cache is made when it is
+    asked.
     """
-    dispatcher._cache = cache  # noqa: SLF001 Numba's own switch knows one place for all
-    folder = Path(cache.cache_path)
     name = f"{kind}-{dispatcher.py_func.__qualname__}.lock"
     compile_alone = dispatcher.compile
+
+    @functools.cache
+    def open_cache() -> Path:
+        # Numba's own switch knows one place for all.
+        dispatcher._cache = cache(dispatcher.py_func)  # noqa: SLF001
+        return Path(dispatcher._cache.cache_path)  # noqa: SLF001
 
     def compile_once(signature: Any) -> Any:
         with global_compiler_lock, building(dispatcher.targetctx.codegen(), library):
             known = dispatcher.overloads.get(tuple(signature))
             if known is not None:
                 return known.entry_point
+            folder = open_cache()
             folder.mkdir(parents=True, exist_ok=True)
             with (folder / name).open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
@@ -89,7 +103,7 @@ def _keep(dispatcher: Any, cache: Any, library: type[Any], kind: str) -> None:
                 found = compile_alone(signature)
                 compiled = sum(dispatcher.stats.cache_misses.values()) > misses
         if compiled:
-            tell(Progress(sum(bool(k.overloads) for k in _inner), len(_inner), kind == "whole"))
+            tell(Progress(sum(bool(k.overloads) for k in _inner), len(_kernels), kind == "whole"))
         return found
 
     dispatcher.compile = compile_once

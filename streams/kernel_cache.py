@@ -148,13 +148,22 @@ class _WholeFiles(_InnerFiles):
         return f"whole-{super().get_filename_base(fullname, abiflags)}"
 
 
-class InnerCache(FunctionCache):  # type: ignore[misc]  # as above
+class _Cache(FunctionCache):  # type: ignore[misc]  # as above
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Load without what only a compiler needs: Numba would import all that it can compile,
+        SciPy among it, which was a third of a warm start. Whoever compiles sees to it then.
+        """
+        with self._guard_against_spurious_io_errors():
+            return self._load_overload(sig, target_context)
+
+
+class InnerCache(_Cache):
     """Keeps what other kernels link in."""
 
     _impl_class = _InnerFiles
 
 
-class WholeCache(FunctionCache):  # type: ignore[misc]  # as above
+class WholeCache(_Cache):
     """Keeps what Python calls."""
 
     _impl_class = _WholeFiles

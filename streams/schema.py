@@ -341,18 +341,19 @@ PAGE = np.dtype(
 )
 ENTRY = np.dtype([("at", "i8"), ("amount_cents", "i8"), ("tag", "u8")], align=True)
 
-# Ids remembered against repeats: until `expires_at`, or while the loan row is of that generation.
+# Ids remembered against repeats: up to a time or, of a loan's events, while its row is of that
+# generation. Two of them fill a cache line, and none lies on two.
 ID = np.dtype(
     [
         ("lo", "u8"),
         ("hi", "u8"),
-        ("expires_at", "i8"),
-        ("loan", "i4"),
+        ("until", "i8"),  # expires at this time; the generation where `loan` is a row
+        ("loan", "i4"),  # -1: none
         ("used", "i4"),
-        ("generation", "i8"),
     ],
     align=True,
 )
+assert ID.itemsize == 32
 
 LINE = np.dtype(
     [

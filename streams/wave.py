@@ -47,7 +47,7 @@ from streams.state.applicants import (
     write_signal,
 )
 from streams.state.ids import ids_have_room, remember_id
-from streams.state.index import find_pair
+from streams.state.loans import find_line
 from streams.state.pool import append_event, event_has_room
 from streams.state.sweep import sweep
 from streams.state.tables import State
@@ -81,12 +81,8 @@ _LINE_NOT_ACTIVE_BIT = LINE_NOT_ACTIVE
 @kernel
 def _find_line(state: State, events: Array, i: int, applicant: int) -> int:
     """Return the row of the line that drawdown `i` names, -1 where it is unknown or another's."""
-    line = find_pair(
-        state.line_slots, state.lines, events[i]["reference_lo"], events[i]["reference_hi"]
-    )
-    if line >= 0 and state.lines[line]["applicant"] != applicant:
-        return -1
-    return int(line)
+    first = state.applicants[applicant]["first_line"]
+    return find_line(state.lines, first, events[i]["reference_lo"], events[i]["reference_hi"])
 
 
 @kernel

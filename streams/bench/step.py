@@ -220,7 +220,7 @@ def state_bytes(deployment: Deployment, size: Size) -> float:
     taken += pages * (state.pages.itemsize + state.entries[0].nbytes)
     taken += int((state.loans["state"] > 0).sum()) * (state.loans.itemsize + slot)
     taken += int((state.dues["due_at"] > 0).sum()) * state.dues.itemsize
-    taken += int((state.lines["state"] > 0).sum()) * (state.lines.itemsize + slot)
+    taken += int((state.lines["state"] > 0).sum()) * state.lines.itemsize
     return taken / people
 
 

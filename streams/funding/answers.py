@@ -87,9 +87,7 @@ def _has_room(state: State, offer: int, step: int) -> bool:
 def _open_line(state: State, names: Names, out: Out, events: Array, i: int, offer: int) -> None:
     """The accepted offer of a line becomes the line; its commitment is drawn from now on."""
     offers = state.offers
-    line = take_line(
-        state.partition, state.applicants, state.lines, state.line_slots, offers, offer
-    )
+    line = take_line(state.partition, state.applicants, state.lines, offers, offer)
     state.lines[line]["opened_at"] = events[i]["at"]
     cap = offers[offer]["cap"]
     amount = offers[offer]["amount_cents"]

@@ -15,8 +15,8 @@ def _alive(partition: Array, loans: Array, ids: Array, i: int) -> bool:
     """Say whether the id at `i` still counts: by its time, or by the loan row it hangs on."""
     loan = ids[i]["loan"]
     if loan >= 0:
-        return bool(loans[loan]["generation"] == ids[i]["generation"])
-    return bool(ids[i]["expires_at"] >= partition[0]["time"])
+        return bool(loans[loan]["generation"] == ids[i]["until"])
+    return bool(ids[i]["until"] >= partition[0]["time"])
 
 
 @kernel
@@ -42,7 +42,7 @@ def remember_id(
     partition: Array, ids: Array, lo: int, hi: int, expires_at: int, loan: int, generation: int
 ) -> None:
     """Write an id; over its own forgotten entry where there is one. The caller knows that there is
-    room.
+    room. It counts until `expires_at` or, where `loan` is a row, while that is of `generation`.
     """
     mask = ids.shape[0] - 1
     i = i64(lo & np.uint64(mask))
@@ -54,9 +54,8 @@ def remember_id(
         partition[0]["ids_used"] += 1
     ids[i]["lo"] = lo
     ids[i]["hi"] = hi
-    ids[i]["expires_at"] = expires_at
+    ids[i]["until"] = generation if loan >= 0 else expires_at
     ids[i]["loan"] = loan
-    ids[i]["generation"] = generation
     ids[i]["used"] = 1
 
 
@@ -73,9 +72,8 @@ def _delete_at(partition: Array, ids: Array, i: int) -> None:
         if (j - home) & mask >= (j - i) & mask:
             ids[i]["lo"] = ids[j]["lo"]
             ids[i]["hi"] = ids[j]["hi"]
-            ids[i]["expires_at"] = ids[j]["expires_at"]
+            ids[i]["until"] = ids[j]["until"]
             ids[i]["loan"] = ids[j]["loan"]
-            ids[i]["generation"] = ids[j]["generation"]
             i = j
     ids[i]["used"] = 0
     partition[0]["ids_used"] -= 1

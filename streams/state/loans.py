@@ -16,9 +16,21 @@ _LOAN_OPEN, _LOAN_FREE = int(LoanState.OPEN), int(LoanState.FREE)
 
 
 @kernel
-def take_line(
-    partition: Array, applicants: Array, lines: Array, slots: Array, offers: Array, offer: int
-) -> int:
+def find_line(lines: Array, first: int, lo: int, hi: int) -> int:
+    """Return the row of the line with that id among one applicant's, which begin at row `first`
+    (-1: none), or -1. They are few, and features read them anyway: a table of their ids would be
+    one more place in memory to wait for.
+    """
+    row = i64(first)
+    while row >= 0:
+        if lines[row]["lo"] == lo and lines[row]["hi"] == hi:
+            return row
+        row = i64(lines[row]["next"])
+    return -1
+
+
+@kernel
+def take_line(partition: Array, applicants: Array, lines: Array, offers: Array, offer: int) -> int:
     """Open the line that `offer` grants, under the offer's own id. The caller knows that a row is
     free.
     """
@@ -41,7 +53,6 @@ def take_line(
     )
     lines[row]["next"] = applicants[applicant]["first_line"]
     applicants[applicant]["first_line"] = row
-    insert_slot(slots, lines[row]["lo"], row)
     return row
 
 

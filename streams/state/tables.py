@@ -8,6 +8,8 @@ from streams import schema
 from streams.buffers import Array
 from streams.limits import PAGE_EVENTS, VERSIONS_MAX, Limits
 
+_LINE_BYTES = 64  # of a cache
+
 
 class State(NamedTuple):
     """All that a partition remembers. Layouts in `streams/schema.py`; slot arrays are twice their
@@ -21,8 +23,7 @@ class State(NamedTuple):
     pages: Array  # PAGE[pages]
     entries: Array  # ENTRY[pages, PAGE_EVENTS]
     ids: Array  # ID[ids], open addressing on its own rows
-    lines: Array  # LINE[lines]
-    line_slots: Array  # SLOT[2 * lines]
+    lines: Array  # LINE[lines], found by their applicant
     loans: Array  # LOAN[loans]
     loan_slots: Array  # SLOT[2 * loans]
     dues: Array  # DUE[dues]
@@ -39,18 +40,34 @@ def empty_rows(layout: np.dtype[np.void], rows: int, first: int, stop: int) -> A
     chained in order, or zeros. A snapshot leaves out what is still so.
     """
     part = np.zeros(stop - first, layout)
-    fields = layout.names or ()
-    if "row" in fields:
-        part["row"] = -1
-    elif "next" in fields:
-        part["next"] = np.arange(first + 1, stop + 1)
-        if stop == rows:
-            part["next"][-1] = -1
+    _chain(part, rows, first)
     return part
 
 
+def _chain(part: Array, rows: int, first: int) -> None:
+    """Make zeros, rows `first` and on of a table of `rows`, an empty part of it."""
+    fields = part.dtype.names or ()
+    if "row" in fields:
+        part["row"] = -1
+    elif "next" in fields:
+        stop = first + len(part)
+        part["next"] = np.arange(first + 1, stop + 1)
+        if stop == rows:
+            part["next"][-1] = -1
+
+
+def _zeros(rows: int, layout: np.dtype[np.void]) -> Array:
+    """Return zeros that begin with a cache line: a row then lies on as few of them as it can."""
+    size = rows * layout.itemsize
+    memory = np.zeros(size + _LINE_BYTES, np.uint8)
+    start = -memory.ctypes.data % _LINE_BYTES
+    return memory[start : start + size].view(layout)
+
+
 def _empty(rows: int, layout: np.dtype[np.void]) -> Array:
-    return empty_rows(layout, rows, 0, rows)
+    table = _zeros(rows, layout)
+    _chain(table, rows, 0)
+    return table
 
 
 def make_state(size: Limits, institutions: int, number: int, count: int, counters: int) -> State:
@@ -65,10 +82,9 @@ def make_state(size: Limits, institutions: int, number: int, count: int, counter
         _empty(size.applicants, schema.APPLICANT),
         _empty(2 * size.applicants, schema.SLOT),
         _empty(size.pages, schema.PAGE),
-        np.zeros((size.pages, PAGE_EVENTS), schema.ENTRY),
-        np.zeros(size.ids, schema.ID),
+        _zeros(size.pages * PAGE_EVENTS, schema.ENTRY).reshape(size.pages, PAGE_EVENTS),
+        _zeros(size.ids, schema.ID),
         _empty(size.lines, schema.LINE),
-        _empty(2 * size.lines, schema.SLOT),
         _empty(size.loans, schema.LOAN),
         _empty(2 * size.loans, schema.SLOT),
         _empty(size.dues, schema.DUE),

@@ -155,6 +155,20 @@ def test_split_on_presence_alone() -> None:
     assert same_bits(got, booster.predict(probes, raw_score=True))
 
 
+def test_more_limits_than_a_byte_counts() -> None:
+    """A column with more than 255 limits has several scales, and scores as in LightGBM."""
+    rng = np.random.default_rng(5)
+    X = rng.normal(size=(4000, 2))
+    X[rng.random(4000) < 0.1, 1] = np.nan
+    data = lgb.Dataset(X, rng.normal(size=4000), params={"max_bin": 4000})
+    booster = lgb.train({**BASE, "objective": "regression", "num_leaves": 64}, data, 30)
+    model = parse_lightgbm_text(Path("model.txt"), booster.model_to_string().encode())
+    tables = with_one_step(compile_trees(model, range(2)))
+    assert np.bincount(tables.scales["column"]).min() > 1
+    got = raw_scores(tables, to_block(X[:BLOCK], 2, [0, 1]), BLOCK)[0]
+    assert same_bits(got, booster.predict(X[:BLOCK], raw_score=True))
+
+
 def test_path_is_chosen_at_load() -> None:
     """Up to 64 leaves a tree is masked, beyond it is walked."""
     tables = compile_trees(random_model(0, [1, 2, 64, 65]), PLACE)

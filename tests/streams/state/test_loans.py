@@ -13,6 +13,7 @@ from streams.state.index import find_pair
 from streams.state.loans import (
     add_due,
     dues_have_room,
+    find_line,
     free_loan,
     settle_dues,
     take_line,
@@ -129,10 +130,11 @@ def test_a_line_opens_under_its_offer_s_id() -> None:
         offer = state.offers[row]
         offer["lo"], offer["hi"], offer["applicant"], offer["cap"] = 10 + row, 20, 4, cap
         offer["institution"], offer["amount_cents"] = 1, 900
-        line = take_line(
-            state.partition, state.applicants, state.lines, state.line_slots, state.offers, row
-        )
-        assert find_pair(state.line_slots, state.lines, u64(10 + row), u64(20)) == line
+        line = take_line(state.partition, state.applicants, state.lines, state.offers, row)
+        first = state.applicants[4]["first_line"]
+        assert find_line(state.lines, first, u64(10 + row), u64(20)) == line
+        assert find_line(state.lines, first, u64(10 + row), u64(21)) == -1
+        assert find_line(state.lines, first, u64(20 + row), u64(20)) == -1
         opened = state.lines[line]
         assert opened["limit_cents"] == opened["available_cents"] == 900
         assert opened["committed_cents"] == (900 if cap >= 0 else 0)
