@@ -1,10 +1,11 @@
-"""`dipper bench start | memory | replay` at a small size."""
+"""`dipper bench start | memory | replay | recover` at a small size."""
 
 from pathlib import Path
 
 import pytest
 
 from streams.bench.memory import bench_memory
+from streams.bench.recover import bench_recover
 from streams.bench.replayed import bench_replay
 from tests.tidy.source import ROOT
 
@@ -25,3 +26,10 @@ def test_more_memory_is_reserved_than_one_applicant_uses(tmp_path: Path) -> None
     """An applicant with 20 recent events uses its rows, and has more than that set aside."""
     found = bench_memory(tmp_path)
     assert 500 < found.state_bytes_per_applicant < found.reserved_bytes_per_applicant < 10_000
+
+
+def test_what_recovery_loads_is_what_was_written(tmp_path: Path) -> None:
+    """The measured way gives the state back bit for bit, and its image grows with applicants."""
+    few, more = (bench_recover(tmp_path / str(n), n) for n in (1_000, 20_000))
+    assert few.image_bytes < more.image_bytes
+    assert more.load_cpu_s > 0

@@ -1,4 +1,4 @@
-"""`dipper bench start | memory | replay`: three figures of one row each."""
+"""`dipper bench start | memory | replay | recover`: four figures of one row each."""
 
 import json
 import tempfile
@@ -21,6 +21,7 @@ def register(group: typer.Typer) -> None:
     group.command(epilog="Example: dipper bench start --summary json")(start)
     group.command(epilog="Example: dipper bench memory")(memory)
     group.command(epilog="Example: dipper bench replay --events 200000")(replay)
+    group.command(epilog="Example: dipper bench recover --applicants 100000")(recover)
 
 
 def start(
@@ -56,6 +57,20 @@ def replay(
     from streams.bench.replayed import bench_replay
 
     _run("replay", f" --events {events}", summary, lambda say: bench_replay(config, events, say))
+
+
+def recover(
+    applicants: Annotated[int, typer.Option(min=1, help="In all partitions together.")] = 1_000_000,
+    summary: Annotated[Summary, _SUMMARY] = Summary.table,
+) -> None:
+    """Time the loading of snapshots, every byte checked; 1,000,000 take 3 GB of the disk."""
+    from streams.bench.recover import bench_recover
+
+    def measure(say: Callable[[str], None]) -> Any:
+        with tempfile.TemporaryDirectory(prefix="dipper-bench-") as folder:
+            return bench_recover(Path(folder), applicants, say)
+
+    _run("recover", f" --applicants {applicants}", summary, measure)
 
 
 def _run(
