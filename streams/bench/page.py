@@ -186,13 +186,16 @@ def _latency(runs: Mapping[str, Benchmark]) -> Iterator[str]:
     yield (
         "Open loop: events are sent when they are due, whether or not decisions come; time runs "
         "from when an event was due until a `read_committed` reader has the decision, in "
-        "milliseconds. Two partitions, one worker, exactly once; the first second of each rate is "
+        "milliseconds. One partition, one worker, exactly once; the first second of each rate is "
         "warm-up. *Sent late* is how far the load itself lagged behind its schedule, and part of "
-        "the other figures."
+        "the other figures. Percentiles are those of an HdrHistogram."
     )
     names = ["requests", "p50_ms", "p90_ms", "p99_ms", "p99_9_ms", "max_ms", "late_ms_p99"]
     shown = [[f"{row['events_per_second']:,}", *_cells(row, names)] for row in rows]
     yield table(["events/s", *(_NAMES.get(name, name) for name in names)], shown)
+    for row in rows:
+        if row["fault"]:
+            yield f"**At {row['events_per_second']:,} events/s**: {row['fault']}."
     yield f"![percentiles]({CHARTS}/latency.svg)"
 
 

@@ -36,6 +36,7 @@ from streams.topology import DECISIONS, EVENTS, TOPICS
 PARTITIONS = 2
 WARM_SHARE = 0.5  # of the log, before the clock starts: compilers of the JVM take their time
 _STALL_S_MAX = 60.0
+_START_S_MAX = 120.0  # until something moves for the first time
 _SYSTEM_S_MAX = 240.0
 _POLL_S = 0.1
 _SETTLE_S = 1.0  # a member that has joined still looks up its offsets and tables
@@ -285,10 +286,11 @@ async def _until_done(
         else:
             stand = await probe.ends(system.sink(), job.partitions)
             now = [end - start for end, start in zip(stand, before, strict=True)]
+        stall_s = _STALL_S_MAX if any(done) else _START_S_MAX
         if now != done:
             done, moved = now, time.monotonic()
-        elif time.monotonic() - moved > _STALL_S_MAX:
-            raise DipperError(f"nothing moved for {_STALL_S_MAX:.0f} s, at {done} of {wanted}")
+        elif time.monotonic() - moved > stall_s:
+            raise DipperError(f"nothing moved for {stall_s:.0f} s, at {done} of {wanted}")
         if time.monotonic() - began > _SYSTEM_S_MAX:
             raise DipperError(f"not done in {_SYSTEM_S_MAX:.0f} s, at {done} of {wanted}")
     pids = running.pids

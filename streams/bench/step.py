@@ -138,7 +138,7 @@ class Lab:
         self.folder = folder
         on_stage("compile, and derive vectors to train on")
         write_deployment(folder, scored=False)
-        self._unscored = load_deployment(folder, _limits(size))
+        self._unscored = load_deployment(folder, limits_for(size))
         self.vectors = _vectors(self._unscored, size)
         for number in range(size.models):
             on_stage(f"train {size.trees} trees of {size.leaves} leaves, model {number + 1}")
@@ -150,7 +150,7 @@ class Lab:
         """Return a deployment of that size, of the models that are there."""
         with tempfile.TemporaryDirectory(prefix="dipper-bench-") as name:
             self._write(Path(name), size)
-            return load_deployment(Path(name), _limits(size))
+            return load_deployment(Path(name), limits_for(size))
 
     def _write(self, folder: Path, size: Size) -> None:
         models = self.folder / MODELS_FOLDER
@@ -173,7 +173,7 @@ class Lab:
         on_stage("count allocations")
         folder = self.folder / "counted"
         self._write(folder, Size())
-        limits = _limits(Size(events=50_000, applicants=1_000))
+        limits = limits_for(Size(events=50_000, applicants=1_000))
         try:
             found = run_counted(
                 self.folder, "-m", "streams.bench.allocating", str(folder), json.dumps(limits)
@@ -224,7 +224,7 @@ def state_bytes(deployment: Deployment, size: Size) -> float:
     return taken / people
 
 
-def _limits(size: Size) -> dict[str, int]:
+def limits_for(size: Size) -> dict[str, int]:
     """Return capacities in which a round fits, since nothing expires while it lasts."""
     offers = _power_of_two(size.applicants + size.events)
     loans = _power_of_two(size.applicants)

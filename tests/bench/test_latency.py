@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from streams.bench.latency import curve, make_bursts, percentiles, request_id
+from streams.bench.latency import (
+    curve,
+    fault_of,
+    make_bursts,
+    make_histogram,
+    percentiles,
+    request_id,
+)
 from streams.bench.traffic import Traffic
 from streams.codec.hashing import partition_of_key
 
@@ -34,17 +41,34 @@ def test_records_go_where_they_belong_in_order() -> None:
     assert [name for burst in bursts for name in burst.requests] == ids
 
 
-def test_percentiles_are_samples() -> None:
-    """Of 1,000 samples of 1 to 1,000 ms, p99.9 is the last but one, and the largest is the max."""
-    samples = np.arange(1, 1_001) / 1_000
-    found = percentiles(np.random.default_rng(1).permutation(samples))
-    assert found == {
-        "p50_ms": 501, "p90_ms": 901, "p99_ms": 991, "p99_9_ms": 1_000, "max_ms": 1_000,
-    }  # fmt: skip
+def test_percentiles_are_those_of_the_samples() -> None:
+    """Of 1,000 samples of 1 to 1,000 ms, p99.9 is the last but one, to three digits; what is longer
+    than the histogram reaches counts as that long.
+    """
+    samples = np.random.default_rng(1).permutation(np.arange(1, 1_001) / 1_000)
+    found = percentiles(make_histogram(samples))
+    expected = {"p50_ms": 500, "p90_ms": 900, "p99_ms": 990, "p99_9_ms": 999, "max_ms": 1_000}
+    assert found == pytest.approx(expected, rel=1e-3)
+    assert percentiles(make_histogram(np.array([500.0])))["max_ms"] == pytest.approx(120_000, 1e-3)
 
 
 def test_a_curve_ends_where_samples_end() -> None:
     """A percentile is drawn only where at least one sample lies beyond it."""
-    few, many = curve(np.ones(10)), curve(np.ones(10_000))
+    few, many = curve(make_histogram(np.ones(10))), curve(make_histogram(np.ones(10_000)))
     assert few[-1][0] <= 90.0 < many[-1][0] <= 99.99
     assert [at for at, _ in many] == sorted(at for at, _ in many)
+
+
+@pytest.mark.parametrize(
+    ("behind", "drained_s", "late_ms", "said"),
+    [
+        (12, 0.01, 2.0, ""),
+        (9_000, 3.0, 2.0, "not sustained: 9,000 decisions behind at the end, for 3.0 s"),
+        (12, 0.01, 80.0, "the load itself was late, by 80 ms (p99): the machine was too busy"),
+    ],
+)
+def test_a_figure_is_told_from_a_backlog(
+    behind: int, drained_s: float, late_ms: float, said: str
+) -> None:
+    """A rate counts as sustained where decisions end with the load, and the load was on time."""
+    assert fault_of(behind, drained_s, late_ms) == said

@@ -38,7 +38,7 @@ def scaled(traffic: str, workers: int, partitions: int, rate: float) -> dict[str
 def runs() -> dict[str, Benchmark]:
     """Give results in which some goals are reached, some missed, one peer is faster, one failed."""
     late = {"events_per_second": 20_000, "requests": 9_000, "p50_ms": 5.0, "p90_ms": 9.0,
-            "p99_ms": 16.0, "p99_9_ms": 30.0, "max_ms": 31.0, "late_ms_p99": 1.0,
+            "p99_ms": 16.0, "p99_9_ms": 30.0, "max_ms": 31.0, "late_ms_p99": 1.0, "fault": "",
             "curve": [(0.0, 2.0), (90.0, 9.0), (99.0, 16.0)]}  # fmt: skip
     return {
         "peers": bench(
@@ -78,6 +78,14 @@ def test_a_faster_peer_is_named(runs: dict[str, Benchmark]) -> None:
     page = render(runs)
     assert "**Faster than dipper here: Flink tuned, exactly once (2.00 × dipper).**" in page
     assert "could not run: quixstreams is not installed" in page
+
+
+def test_a_rate_that_is_not_sustained_is_said(runs: dict[str, Benchmark]) -> None:
+    """The page names the rate and why its figure is none of delays."""
+    row = dict(runs["latency"].figures[0]) | {"fault": "not sustained: 99 decisions behind"}
+    page = render(runs | {"latency": bench("latency", row)})
+    assert "**At 20,000 events/s**: not sustained: 99 decisions behind." in page
+    assert "not sustained" not in render(runs)
 
 
 def test_nothing_measured_is_said(tmp_path: Path) -> None:

@@ -53,5 +53,8 @@ def latency(
         rate = f"{each.events_per_second:,}"
         table.add_row(rate, f"{each.requests:,}", *times, late, each.sha256[:12])
     Console().print(table)
+    for each in found:
+        if each.fault:
+            typer.echo(f"{each.events_per_second:,} events/s: {each.fault}", err=True)
     if summary is Summary.json:
         typer.echo(json.dumps({str(each.events_per_second): each._asdict() for each in found}))

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from streams.commands.bench import Summary
+from streams.errors import DipperError
 
 
 def register(group: typer.Typer) -> None:
@@ -54,3 +55,6 @@ def scale(
     Console().print(table)
     if summary is Summary.json:
         typer.echo(json.dumps(rows))
+    if failed := [f"{row.traffic}, {row.workers} on {row.partitions}: {row.failed}" for row in found
+                  if row.failed]:  # fmt: skip
+        raise DipperError("; ".join(failed))
