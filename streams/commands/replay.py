@@ -20,7 +20,28 @@ Dump = Annotated[
     typer.Option(help="Folder for the bytes by topic and partition, to compare two runs."),
 ]
 Label = Annotated[Path | None, typer.Option(help="Outcomes: a CSV with applicant,id,bad,known_at.")]
+Against = Annotated[
+    str | None,
+    typer.Option(
+        help="The same, for the policy to compare with; or decisions written before:"
+        " decisions.jsonl, kafka://HOST:PORT, or LIVE for those beside the log."
+    ),
+]
+Scope = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Only these requests: from=2026-01-31, to=…, product=…, channel=…,"
+        " institution=…, FEATURE=…; repeat for more."
+    ),
+]
+Group = Annotated[
+    list[str] | None,
+    typer.Option(help="Declared group for fairness: a category, or NUMBER:CUT; repeat."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]
+
+
+_SHOWN = 10  # of the requests that differ from decisions written before
 
 
 class Summary(enum.StrEnum):
@@ -56,10 +77,7 @@ def replay(
         Path | None,
         typer.Option(help="Deployment, institution's folder or policy file, laid over --config."),
     ] = None,
-    against: Annotated[
-        str | None,
-        typer.Option(help="The same, for the policy to compare with."),
-    ] = None,
+    against: Against = None,
     model: Annotated[
         list[Path] | None, typer.Option(help="Model folder for --against, in place of its like.")
     ] = None,
@@ -71,17 +89,8 @@ def replay(
     what_if: Annotated[
         str, typer.Option(metavar="PPM,PPM,…", help="Cut-offs to try in place of B's.")
     ] = "",
-    scope: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Only these requests: from=2026-01-31, to=…, product=…, channel=…,"
-            " institution=…, FEATURE=…; repeat for more."
-        ),
-    ] = None,
-    group: Annotated[
-        list[str] | None,
-        typer.Option(help="Declared group for fairness: a category, or NUMBER:CUT; repeat."),
-    ] = None,
+    scope: Scope = None,
+    group: Group = None,
     economics: Annotated[
         str, typer.Option(help="lgd_bps=…,funding_bps=…,service_fee_bps=… for profit and loss.")
     ] = "",
@@ -100,7 +109,7 @@ def replay(
     """Decide a file or log offline: the same bytes as live, on no network, by no clock.
 
     With --against, decide it by two policies and tell every difference, its cause, and what it
-    costs or earns.
+    costs or earns; or tell how it differs from decisions that were written before.
     """
     first = policy or config
     if first is None:
@@ -108,6 +117,13 @@ def replay(
     as_json = summary is Summary.json
     if against is None and report is None:
         _decide(source, first, config, partitions, out, dump, quiet=quiet, as_json=as_json)
+        return
+    from streams.study.recorded import names_decisions
+
+    if against is not None and names_decisions(against):
+        if report is not None or model or label is not None:
+            raise DipperError("replay: --report, --model and --label compare two policies")
+        _recorded(source, first, config, against, partitions, quiet=quiet, as_json=as_json)
         return
     from streams.study.run import Question
 
@@ -166,6 +182,44 @@ def _decide(
             "funding": funding,
             "dead_letters": dead_letters,
         }
+        typer.echo(orjson.dumps(figures).decode())
+
+
+def _recorded(
+    source: str,
+    policy: Path,
+    config: Path | None,
+    against: str,
+    partitions: int,
+    *,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    import orjson
+
+    from streams import replay as door
+    from streams.study.deployments import deployment_folder
+    from streams.study.recorded import compare_recorded, read_recorded, summarise_recorded
+
+    before = read_recorded(against, source)
+    with progress(f"replay {source}", quiet=quiet) as show, deployment_folder(policy, config) as at:
+        after = door.replay(source, at, partitions=partitions or None, on_progress=show).decisions
+    rows = compare_recorded(before, after)
+    figures = summarise_recorded(rows)
+    typer.echo(
+        f"{figures['requests']:,} requests: {figures['same']:,} answers are the same, "
+        f"{figures['different']:,} differ"
+    )
+    for verdict, count in figures["verdicts"].items():
+        typer.echo(f"{count:>9,}  {verdict}")
+    for row in rows.filter(~rows["same"]).head(_SHOWN).iter_rows(named=True):
+        was, is_ = (
+            " ".join(filter(None, (row[f"{side}_outcome"], row[f"{side}_institution"])))
+            or "no decision"
+            for side in ("before", "after")
+        )
+        typer.echo(f"{row['applicant']} {row['request']}: {was}, now {is_} ({row['verdict']})")
+    if as_json:
         typer.echo(orjson.dumps(figures).decode())
 
 

@@ -29,6 +29,7 @@ from streams.dump import dump_topics
 from streams.live import Worker
 from streams.replay import replay
 from streams.step import Step
+from streams.study.recorded import compare_recorded, read_recorded
 from streams.topology import DEAD_LETTERS, DECISIONS, EVENTS
 from tests.conftest import Broker
 from tests.deployment import make_deployment
@@ -113,7 +114,9 @@ def _files(folder: Path) -> dict[str, bytes]:
 async def test_live_is_replay(
     fresh_broker: Broker, deployment: Deployment, events: Path, tmp_path: Path, partitions: int
 ) -> None:
-    """What two workers wrote live, a replay of the file and one of the topic are the same bytes."""
+    """What two workers wrote live, a replay of the file and one of the topic are the same bytes; so
+    none differs from the decisions on the topic.
+    """
     bootstrap = fresh_broker.bootstrap
     workers = (_worker(fresh_broker, deployment), _worker(fresh_broker, deployment))
     async with _control(fresh_broker, deployment, partitions), at_work(*workers):
@@ -123,12 +126,15 @@ async def test_live_is_replay(
         await _caught_up(workers, await _ends(fresh_broker, partitions))
     await dump_topics(bootstrap, tmp_path / "live", partitions)
     replay(events, deployment, partitions=partitions, dump=tmp_path / "file")
-    replay(f"kafka://{bootstrap}", deployment, dump=tmp_path / "topic")
+    again = replay(f"kafka://{bootstrap}", deployment, dump=tmp_path / "topic")
     live = _files(tmp_path / "live")
     assert len(live) == 4 * partitions
     assert all(live.values())
     assert _files(tmp_path / "file") == live
     assert _files(tmp_path / "topic") == live
+    rows = compare_recorded(read_recorded("LIVE", f"kafka://{bootstrap}"), again.decisions)
+    assert rows["same"].all()
+    assert rows.height == again.decisions.height
 
 
 async def test_forged_control_events_are_dead_letters(
