@@ -1,15 +1,16 @@
-"""The Faust application: one notice per decision, at least once, idempotent by decision id.
+"""The Faust applications that write notices: at least once, idempotent by the notice's id.
 
-A decision's offset counts as done only when its notice is acknowledged, so none is lost. Repeats
-are kept out twice: by the ids that this process has sent, and, for partitions that come to it, by
-the ids at the end of `dipper.notices` itself. What slips through (a repeat that comes after more
-notices than that tail holds) is the same bytes under the same decision id.
+One tells the applicant of each decision, another why each lender refused. A record's offset counts
+as done only when its notices are acknowledged, so none is lost. Repeats are kept out twice: by the
+ids that this process has sent, and, for partitions that come to it, by the ids at the end of
+`dipper.notices` itself. What slips through (a repeat that comes after more notices than that tail
+holds) is the same bytes under the same id.
 """
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import faust
 import orjson
@@ -22,7 +23,10 @@ from streams.agents.committed import read_committed
 from streams.agents.notice import make_notice
 from streams.broker.access import load_access
 from streams.broker.client import Kind, log_end, make_consumer
-from streams.topology import DECISIONS, NOTICES
+from streams.errors import DipperError
+from streams.reasons.refusals import Reasoner
+from streams.reasons.tell import KIND, as_notice
+from streams.topology import DECISIONS, EVIDENCE, NOTICES, Topic
 
 REMEMBERED_IDS = 200_000  # about 30 MB; far more than a producer repeats after a failure
 _TAIL_RECORDS = 20_000  # of each partition of notices, read again when it comes to us
@@ -48,10 +52,48 @@ class Remembered:
         return not known
 
 
-class Notifier:
-    """Reads decisions, writes notices; counts those `sent`, `repeated` and `unread`."""
+class Task(NamedTuple):
+    """What a notifier reads, under which group, and the notices that a record makes.
 
-    def __init__(self, bootstrap: str, kind: Kind) -> None:
+    `make` takes key and value, and returns (id, notice) for each; None where it is no such record.
+    """
+
+    name: str
+    topic: Topic
+    make: Callable[[bytes, bytes], list[tuple[str, bytes]] | None]
+
+
+def _of_decision(_key: bytes, value: bytes) -> list[tuple[str, bytes]] | None:
+    found = make_notice(value)
+    return None if found is None else [found]
+
+
+DECISION_NOTICES = Task("dipper-notices", DECISIONS, _of_decision)
+
+
+def reason_notices(reasoner: Reasoner) -> Task:
+    """Return the task that tells, of each request that nobody approved, why each lender refused."""
+
+    def make(key: bytes, value: bytes) -> list[tuple[str, bytes]] | None:
+        try:
+            found = reasoner.refusals(value)
+        except DipperError:
+            return None  # another version's evidence, or none at all
+        return [as_notice(refusal, key.decode()) for refusal in found]
+
+    return Task("dipper-reasons", EVIDENCE, make)
+
+
+def notice_id(record: Mapping[str, Any]) -> str:
+    """Return the id of a notice that stands on the topic."""
+    decision = str(record["decision"])
+    return f"{decision}/{record['institution']}" if record.get("kind") == KIND else decision
+
+
+class Notifier:
+    """Reads records, writes notices; counts those `sent`, `repeated`, and records `unread`."""
+
+    def __init__(self, bootstrap: str, kind: Kind, task: Task = DECISION_NOTICES) -> None:
         self.sent = self.repeated = self.unread = 0
         self.failure: BaseException | None = None
         self.failed = asyncio.Event()
@@ -60,15 +102,16 @@ class Notifier:
         self._tails: set[int] = set()
         self._room = asyncio.Semaphore(_UNACKED_MAX)
         self._unacked: set[asyncio.Task[None]] = set()
-        self.app = make_app("dipper-notices", bootstrap, kind)
+        self._make = task.make
+        self.app = make_app(task.name, bootstrap, kind)
         self._notices = self.app.topic(NOTICES.name, key_serializer="raw", value_serializer="raw")
-        decisions = self.app.topic(DECISIONS.name, key_serializer="raw", value_serializer="raw")
-        self.app.agent(decisions, name="notices")(self._notify)
+        source = self.app.topic(task.topic.name, key_serializer="raw", value_serializer="raw")
+        self.app.agent(source, name="notices")(self._notify)
         self.app.on_partitions_revoked.connect(self._forget_tails)
 
     @property
     def counts(self) -> dict[str, int]:
-        """What has become of the decisions read so far."""
+        """What has become of the records read so far."""
         return {"sent": self.sent, "repeated": self.repeated, "unread": self.unread}
 
     async def _notify(self, stream: StreamT[bytes]) -> None:
@@ -78,29 +121,31 @@ class Notifier:
             partition = event.message.partition
             if partition not in self._tails:
                 await self._read_tail(partition)
-            found = make_notice(event.value)
-            if found is None:
-                self.unread += 1
+            found = self._make(event.key or b"", event.value)
+            new = [notice for name, notice in found or () if self._known.add(name)]
+            self.unread += found is None
+            self.repeated += len(found or ()) - len(new)
+            if not new:
                 event.ack()
-            elif not self._known.add(found[0]):
-                self.repeated += 1
-                event.ack()
-            else:
-                await self._room.acquire()
-                sent = await self._notices.send(key=event.key, value=found[1], partition=partition)
-                task = asyncio.create_task(self._settle(event, sent))
-                self._unacked.add(task)
-                task.add_done_callback(self._unacked.discard)
+                continue
+            await self._room.acquire()
+            sent = [
+                await self._notices.send(key=event.key, value=notice, partition=partition)
+                for notice in new
+            ]
+            task = asyncio.create_task(self._settle(event, sent))
+            self._unacked.add(task)
+            task.add_done_callback(self._unacked.discard)
 
-    async def _settle(self, event: EventT[bytes], sent: Awaitable[object]) -> None:
+    async def _settle(self, event: EventT[bytes], sent: Sequence[Awaitable[object]]) -> None:
         try:
-            await sent
+            await asyncio.gather(*sent)
         except Exception as error:  # noqa: BLE001 whatever it was, this notice does not stand
-            # Its decision is not acknowledged, so it comes again to whoever runs next.
+            # Its record is not acknowledged, so it comes again to whoever runs next.
             self.failure = error
             self.failed.set()
         else:
-            self.sent += 1
+            self.sent += len(sent)
             event.ack()
         finally:
             self._room.release()
@@ -119,7 +164,7 @@ class Notifier:
             consumer.seek(tail, max(begin, end - _TAIL_RECORDS))
             while await consumer.position(tail) < end:
                 for record in (await consumer.getmany(tail, timeout_ms=200)).get(tail, ()):
-                    self._known.add(str(orjson.loads(record.value)["decision"]))
+                    self._known.add(notice_id(orjson.loads(record.value)))
         finally:
             await consumer.stop()
         self._tails.add(partition)

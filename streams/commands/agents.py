@@ -41,14 +41,16 @@ async def _agents(broker: str, config: Path | None, port: int, host: str, pace: 
     from monitoring.endpoint import serve_metrics
     from monitoring.logs import start_logs
     from monitoring.quality import AgentCollector, DecisionQuality
-    from streams.agents.app import Notifier
+    from streams.agents.app import Notifier, reason_notices
     from streams.agents.quality import QualityAgents
     from streams.agents.run import run_agents
     from streams.broker.client import broker_kind
     from streams.broker.topics import count_partitions
     from streams.config import load_deployment
     from streams.control.keys import load_trusted, verifier
+    from streams.reasons.refusals import Reasoner
     from streams.signals import stop_event
+    from streams.versions import with_versions
 
     start_logs()
     stop = stop_event()
@@ -56,9 +58,12 @@ async def _agents(broker: str, config: Path | None, port: int, host: str, pace: 
     await count_partitions(broker)
     notifier = Notifier(broker, kind)
     running: list[Notifier | QualityAgents] = [notifier]
-    quality = None
+    quality = reasons = None
     if config is not None:
-        quality = DecisionQuality(load_deployment(config), pace)
+        deployment = with_versions(load_deployment(config))
+        quality = DecisionQuality(deployment, pace)
+        reasons = Notifier(broker, kind, reason_notices(Reasoner(deployment)))
+        running.append(reasons)
         verify = verifier(load_trusted(config))
         running.append(QualityAgents(broker, kind, quality, verify))
     with ExitStack() as stack:
@@ -72,3 +77,5 @@ async def _agents(broker: str, config: Path | None, port: int, host: str, pace: 
     typer.echo(
         f"sent {done['sent']} notices, {done['repeated']} repeats left out, {done['unread']} unread"
     )
+    if reasons is not None:
+        typer.echo(f"sent {reasons.counts['sent']} notices of why a lender refused")

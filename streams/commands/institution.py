@@ -1,4 +1,4 @@
-"""`dipper institution init | check | test | publish`: from nothing to a folder that decides."""
+"""`dipper institution`: from nothing to a folder that decides, and what it may see of decisions."""
 
 from pathlib import Path
 from typing import Annotated
@@ -23,6 +23,9 @@ def register(app: typer.Typer) -> None:
         epilog="Example: dipper institution publish 0123456789abcdef --live examples/policies"
         " --as anna"
     )(publish)
+    group.command(
+        epilog="Example: dipper institution view dawn --decisions kafka://127.0.0.1:9092"
+    )(view)
     app.add_typer(group, name="institution")
 
 
@@ -76,3 +79,21 @@ def publish(
     for path in made.paths:
         typer.echo(f"  {path}")
     typer.echo(f"change {change} is {made.state}; to go back: dipper change back {change}")
+
+
+def view(
+    institution: Annotated[str, typer.Argument(help="Its id.")],
+    decisions: Annotated[
+        str, typer.Option(help="kafka://HOST:PORT, or decisions.jsonl of `dipper replay --out`.")
+    ],
+) -> None:
+    """Print what an institution may see of each decision, a JSON object a line.
+
+    Its own verdict, and the terms where it funds; nothing of rivals, of fraud, of the platform.
+    """
+    import orjson
+
+    from streams.onboarding.view import read_decisions, views
+
+    for seen in views(read_decisions(decisions), institution):
+        typer.echo(orjson.dumps(seen).decode())

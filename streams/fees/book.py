@@ -76,7 +76,7 @@ def book_of_replay(
     deployment = result.deployment
     opened = open_source(source, partitions, deployment.caps, deployment.platform.decision_key)
     refused = set(result.dead_letters.select("partition", "offset").iter_rows())
-    loans = _loans(opened.records(), refused, deployment)
+    loans = loans_of(opened.records(), refused, frozenset(deployment.institution_ids))
     return make_book(result.decisions, result.funding, loans)
 
 
@@ -116,7 +116,7 @@ def _book_of_topics(bootstrap: str, deployment: Deployment) -> Book:
     return make_book(
         frames.read_lines(decisions, frames.DECISIONS),
         frames.read_lines(funding, frames.FUNDING),
-        _loans(done, refused, deployment),
+        loans_of(done, refused, frozenset(deployment.institution_ids)),
     )
 
 
@@ -137,10 +137,12 @@ async def _committed(bootstrap: str, partitions: int) -> list[int]:
     return offsets
 
 
-def _loans(
-    records: Iterable[Placed], refused: set[tuple[int, int]], deployment: Deployment
+def loans_of(
+    records: Iterable[Placed], refused: set[tuple[int, int]], ours: frozenset[str]
 ) -> pl.DataFrame:
-    ours = frozenset(deployment.institution_ids)
+    """Return the loan events (`LOANS`) of the institutions `ours` in a log, less what was refused,
+    named by partition and offset.
+    """
     return pl.DataFrame(list(_loan_rows(records, refused, ours)), schema=LOANS, orient="row")
 
 

@@ -10,6 +10,7 @@ from models.policy.platform import FEES_FILE, Institution
 from streams.config import load_deployment
 from streams.errors import DipperError
 from streams.fees.schedule import read_schedule
+from streams.reasons.texts import check_texts
 
 
 def look(path: Path) -> Iterator[str]:
@@ -37,7 +38,8 @@ def look(path: Path) -> Iterator[str]:
             parts.append(f"{len(document.drawdown.rules)} rules for drawdowns")
         parts.append(f"{len(document.cases)} cases")
         yield f"{info.id}  sha256 {info.sha256[:16]}  {', '.join(parts)}"
-    yield f"{len(infos)} policies are in order"
+    check_texts(deployment, deployment.folder)
+    yield f"{len(infos)} policies are in order, and every feature of a model has its words"
 
 
 def _fees(institution: Institution) -> str:

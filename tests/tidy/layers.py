@@ -68,6 +68,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "streams.demo",
         "streams.bench",
         "streams.fees",
+        "streams.reasons",
         "streams.change",
         "streams.onboarding",
         "streams.explain",
