@@ -1,4 +1,5 @@
-"""Real data, real figures: `make results` writes docs/RESULTS.md.
+"""Real data, real figures: `make results` writes docs/RESULTS.md; with the argument `simulated`
+only its part on the simulator, which needs no data.
 
 Every figure is of five seeds: mean, least to most, and a 95 % interval. Nothing is tuned on what is
 measured.
@@ -15,7 +16,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from examples.results import flat, history
+from examples.results import flat, history, simulated
 from examples.results.told import Figure, Runs, verdict
 
 T = TypeVar("T")
@@ -65,6 +66,13 @@ def _rolls(data: Path) -> str:
 
 def main() -> int:
     """Write the page; return 2 where the data are not there."""
+    if sys.argv[1:] == ["simulated"]:
+        text = TARGET.read_text(encoding="utf-8")
+        before, _, rest = text.partition(simulated.HEADING)
+        _, _, after = rest.partition("\n## ")
+        section = _timed("simulated", simulated.told)
+        TARGET.write_text(f"{before}{section}\n## {after}", encoding="utf-8")
+        return 0
     data = Path(os.environ.get("DIPPER_DATA", ROOT.parent / "shared" / "data"))
     if not (data / "superlender").is_dir():
         print(f"results: no data in {data}; name its folder in DIPPER_DATA", file=sys.stderr)
@@ -93,6 +101,7 @@ def main() -> int:
         ]
         firms = _timed("sme_invoices", lambda: _firms(data, folder))
         rolls = _timed("monthly_dpd", lambda: _rolls(data))
+        firms["simulated"] = _timed("simulated", simulated.told)
     page = Template(PAGE.read_text(encoding="utf-8"))
     TARGET.write_text(page.substitute(rows="".join(rows), rolls=rolls, **firms), encoding="utf-8")
     print(TARGET.relative_to(ROOT))
