@@ -52,11 +52,13 @@ def test_readme_tells_the_models_as_they_are(deployment: Deployment) -> None:
         training = orjson.loads((info.folder / "manifest.json").read_bytes())["training"]
         row = re.search(rf"^\| `{info.name}` \|(.*)\|$", text, re.MULTILINE)
         assert row is not None
-        rows, trees, auc, truth, ks = (cell.strip() for cell in row[1].split("|"))
-        count = sum(training[f"rows_{part}"] for part in ("train", "calibrate", "test"))
+        rows, trees, auc, truth, ks, newest = (cell.strip() for cell in row[1].split("|"))
+        parts = ("train", "calibrate", "test", "out_of_time")
+        count = sum(training[f"rows_{part}"] for part in parts)
         low, high = training["auc_interval"]
         assert rows == f"{count:,}"
         assert trees == f"{training['trees']} × 15"
         assert auc == f"{training['auc']:.3f} ({low:.3f} to {high:.3f})"
         assert ks == f"{training['ks']:.3f}"
+        assert newest == f"{training['auc_out_of_time']:.3f}"
         assert 0.7 < training["auc"] < float(truth)
