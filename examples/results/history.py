@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import lightgbm as lgb
 import numpy as np
 import orjson
 import polars as pl
@@ -12,6 +11,7 @@ import polars as pl
 from examples.results.flat import SEEDS
 from examples.results.told import Runs, gather
 from examples.superlender import convert as superlender
+from models.lean_lightgbm import lgb
 from models.train import measure, train
 from models.train.boosting import PARAMETERS
 from models.train.dataset import catalog_of, categorical, dataset, monotone, trainable

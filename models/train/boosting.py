@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import ModelError
+from models.lean_lightgbm import lgb
 from models.lightgbm_text import parse_lightgbm_text
 from models.train.learnt import Learnt
 from models.train.search import search

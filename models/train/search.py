@@ -7,10 +7,10 @@ and judge it on the newest quarter. Rows for calibration and test are not looked
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
 
+from models.lean_lightgbm import lgb
 from models.train.split import Part
 
 SPACE: Mapping[str, Sequence[Any]] = {

@@ -5,13 +5,13 @@ One lender, a few rules and one model, or as many of each as are asked for.
 
 from pathlib import Path
 
-import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
 
 from features.catalog import Catalog
 from models.artifact import save_model
 from models.calibrate import Calibration
+from models.lean_lightgbm import lgb
 from streams.config import MODELS_FOLDER
 
 FEATURES = 48

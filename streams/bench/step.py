@@ -19,11 +19,11 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-import lightgbm as lgb
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from models.lean_lightgbm import lgb
 from models.score import score_rows
 from streams.bench.allocations import run_counted
 from streams.bench.deployment import model_name, write_deployment, write_model

@@ -10,10 +10,10 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import lightgbm as lgb
 import numpy as np
 
 from models.artifact import MODEL_FILES, ModelInfo
+from models.lean_lightgbm import lgb
 from models.scorecard import CardFeature, parse_scorecard
 from streams.deployment import Deployment
 from streams.errors import DipperError

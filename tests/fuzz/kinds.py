@@ -208,15 +208,15 @@ def _files(*patterns: str) -> Callable[[], list[bytes]]:
 
 def _small_model() -> list[bytes]:
     """Return a LightGBM text of two small trees, one with a category: edits then hit structure."""
-    import lightgbm
+    from models.lean_lightgbm import lgb
 
     rng = np.random.default_rng(5)
     x = rng.normal(size=(300, 3))
     x[:, 2] = rng.integers(0, 6, 300)
     y = (x[:, 0] + (x[:, 2] == 3) > 0.3).astype(int)
-    data = lightgbm.Dataset(x, y, categorical_feature=[2], params={"verbose": -1})
+    data = lgb.Dataset(x, y, categorical_feature=[2], params={"verbose": -1})
     settings = {"objective": "binary", "num_leaves": 5, "verbose": -1, "min_data_per_group": 5}
-    return [lightgbm.train(settings, data, 2).model_to_string().encode()]
+    return [lgb.train(settings, data, 2).model_to_string().encode()]
 
 
 _RULES = [

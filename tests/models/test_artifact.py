@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import lightgbm as lgb
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -22,6 +21,7 @@ from models.calibrate import (
     with_calibration,
 )
 from models.errors import ModelError
+from models.lean_lightgbm import lgb
 from models.lightgbm_text import parse_lightgbm_text
 from models.score import score_rows
 from models.scorecard import compile_scorecard, parse_scorecard

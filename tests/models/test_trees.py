@@ -5,13 +5,13 @@ rows.
 from pathlib import Path
 from typing import Any
 
-import lightgbm as lgb
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from models.lean_lightgbm import lgb
 from models.lightgbm_text import TextModel, parse_lightgbm_text
 from models.score import score_block
 from models.tables import (

@@ -10,12 +10,12 @@ from bisect import bisect_right, insort
 from collections.abc import Iterator
 from typing import Any, NamedTuple, cast
 
-import lightgbm as lgb
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
 from models.calibrate import parse_calibration
+from models.lean_lightgbm import lgb
 from models.policy.expression import FEATURE, Column, Node
 from models.policy.loader import ceiling_plans, product_plan
 from models.policy.reasons import mask_of

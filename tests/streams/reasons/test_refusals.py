@@ -4,13 +4,13 @@ import re
 from pathlib import Path
 from typing import Any
 
-import lightgbm as lgb
 import numpy as np
 import orjson
 import polars as pl
 import pytest
 from typer.testing import CliRunner
 
+from models.lean_lightgbm import lgb
 from models.policy.reasons import REASONS
 from streams.cli import app
 from streams.config import load_deployment
