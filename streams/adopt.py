@@ -16,13 +16,11 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from streams.broker.fetch import KafkaLog
-from streams.broker.health import Health
+from streams.broker.fetch import committed_offsets
 from streams.broker.topics import count_partitions
 from streams.config import load_deployment
 from streams.errors import SnapshotError
 from streams.partition import Partition
-from streams.ports import Place
 from streams.recover import MakePartition, state_of
 from streams.snapshot.image import Facts
 from streams.snapshot.shelf import Shelf, maker_of, refuse_others
@@ -47,18 +45,12 @@ async def adopt(bootstrap: str, config: Path, store: Store, group: str) -> list[
     """
     deployment = load_deployment(config)
     count = await count_partitions(bootstrap)
-    offsets = {}
-    for number in range(count):
-        log = KafkaLog(bootstrap, Place(EVENTS.name, number), Health(bootstrap))
-        try:
-            offsets[number] = max(await log.committed(group), 0)
-        finally:
-            await log.close()
+    offsets = await committed_offsets(bootstrap, group, EVENTS.name, count)
 
     def make(number: int) -> Partition:
         return Partition(Step(deployment, number, count, lambda *_: False))  # nothing is decided
 
-    return list(adopt_all(store, {n: (partial(make, n), at) for n, at in offsets.items()}))
+    return list(adopt_all(store, {n: (partial(make, n), at) for n, at in enumerate(offsets)}))
 
 
 def adopt_all(store: Store, partitions: dict[int, tuple[MakePartition, int]]) -> Iterator[Adopted]:

@@ -11,11 +11,10 @@ from pathlib import Path
 
 from aiokafka import TopicPartition
 
-from streams.broker.client import log_end, make_consumer
+from streams.broker.client import make_consumer, read_whole
 from streams.partition import Output
 from streams.topology import STEP_OUTPUTS
 
-_POLL_MS = 200
 _NULL = struct.pack("<I", 0xFFFFFFFF)
 
 
@@ -55,15 +54,10 @@ async def dump_topics(bootstrap: str, folder: Path, partitions: int) -> None:
             outputs: list[Output] = []
             for topic, each in enumerate(STEP_OUTPUTS):
                 partition = TopicPartition(each.name, number)
-                consumer.assign([partition])
-                end = await log_end(consumer, partition)
-                await consumer.seek_to_beginning(partition)
-                while await consumer.position(partition) < end:
-                    found = await consumer.getmany(partition, timeout_ms=_POLL_MS)
-                    outputs += (
-                        Output(topic, record.key, record.value, tuple(record.headers))
-                        for record in found.get(partition, ())
-                    )
+                outputs += [
+                    Output(topic, record.key, record.value, tuple(record.headers))
+                    async for record in read_whole(consumer, partition)
+                ]
             write_dump(folder, number, outputs)
     finally:
         await consumer.stop()

@@ -7,7 +7,7 @@ cohorts and a fast one on many: what an event costs does not change on the way, 
 the first cohorts must be the same bytes for all.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import orjson
@@ -115,8 +115,3 @@ def opening(key: Ed25519PrivateKey, caps: Caps, partitions: int) -> list[list[by
 def is_request(value: bytes) -> bool:
     """Say whether a record of a cohort asks for a decision."""
     return value.startswith((b'{"type":"drawdown"', b'{"type":"application"'))
-
-
-def requests_in(records: Sequence[Record]) -> int:
-    """Return how many of the records ask for a decision."""
-    return sum(is_request(value) for _, value in records)

@@ -4,7 +4,7 @@ With `access.py` the one place that makes clients, so that all show the same cre
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import suppress
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import KafkaError
 from aiokafka.producer import sender
+from aiokafka.structs import ConsumerRecord
 
 from streams.broker.access import PREFIX, load_access, make_admin
 from streams.broker.embedded import CLUSTER_ID
@@ -22,6 +23,7 @@ from streams.errors import BrokerError
 Kind = Literal["embedded", "kafka"]
 
 _FETCH_WAIT_MS = 50
+_POLL_MS = 200
 _STOP_S_MAX = 5.0
 _FETCH_BYTES_MAX = 16 * 1024 * 1024
 _BATCH_BYTES_MAX = 256 * 1024
@@ -118,6 +120,19 @@ async def log_end(consumer: AIOKafkaConsumer, partition: TopicPartition) -> int:
     stable = consumer.last_stable_offset(partition)
     known = stable if stable is not None and stable >= 0 else consumer.highwater(partition)
     return max(reported, int(known))
+
+
+async def read_whole(
+    consumer: AIOKafkaConsumer, partition: TopicPartition
+) -> AsyncIterator[ConsumerRecord]:
+    """Yield every record that stands in a partition now; the consumer is left assigned to it."""
+    consumer.assign([partition])
+    end = await log_end(consumer, partition)
+    await consumer.seek_to_beginning(partition)
+    while await consumer.position(partition) < end:
+        found = await consumer.getmany(partition, timeout_ms=_POLL_MS)
+        for record in found.get(partition, ()):
+            yield record
 
 
 def make_transactional_producer(bootstrap: str, transactional_id: str) -> AIOKafkaProducer:

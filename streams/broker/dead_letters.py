@@ -10,15 +10,13 @@ from typing import NamedTuple
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from streams.broker.client import broker_kind, log_end, make_consumer, make_producer, stop_client
+from streams.broker.client import broker_kind, make_consumer, make_producer, read_whole, stop_client
 from streams.broker.publish import partition_of
 from streams.broker.topics import count_partitions
 from streams.codec.fault import Fault, find_fault
 from streams.errors import BrokerError, DipperError
 from streams.schema import Refusal
 from streams.topology import DEAD_LETTERS, EVENTS, INGRESS_PREFIX
-
-_POLL_MS = 200
 
 
 class Letter(NamedTuple):
@@ -61,17 +59,12 @@ async def read_letters(bootstrap: str, reason: str = "", most: int = 0) -> list[
         await consumer.start()
         for number in range(partitions):
             partition = TopicPartition(DEAD_LETTERS.name, number)
-            consumer.assign([partition])
-            end = await log_end(consumer, partition)
-            await consumer.seek_to_beginning(partition)
             found: list[Letter] = []
-            while await consumer.position(partition) < end:
-                got = await consumer.getmany(partition, timeout_ms=_POLL_MS)
-                for record in got.get(partition, ()):
-                    told = {name: value.decode(errors="replace") for name, value in record.headers}
-                    letter = Letter(number, record.offset, record.key, record.value, told)
-                    if not reason or letter.reason == reason:
-                        found.append(letter)
+            async for record in read_whole(consumer, partition):
+                told = {name: value.decode(errors="replace") for name, value in record.headers}
+                letter = Letter(number, record.offset, record.key, record.value, told)
+                if not reason or letter.reason == reason:
+                    found.append(letter)
             letters += found[-most:] if most else found
     except (KafkaError, OSError) as error:
         raise BrokerError(f"{DEAD_LETTERS.name} at {bootstrap} cannot be read: {error}") from error

@@ -156,3 +156,15 @@ class KafkaLog:
                 raise
             self._client = client
         return self._client
+
+
+async def committed_offsets(bootstrap: str, group: str, topic: str, partitions: int) -> list[int]:
+    """Return what a group has committed in each partition of a topic; 0 where nothing."""
+    offsets = []
+    for number in range(partitions):
+        log = KafkaLog(bootstrap, Place(topic, number), Health(bootstrap))
+        try:
+            offsets.append(max(await log.committed(group), 0))
+        finally:
+            await log.close()
+    return offsets

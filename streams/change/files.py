@@ -6,6 +6,7 @@ from pathlib import Path
 
 from models.policy.platform import FEES_FILE
 from streams.config import CATALOG_FILE, MODELS_FOLDER
+from streams.versions import files_of
 
 PLATFORM = "platform"  # who owns what is no institution's
 INSTITUTIONS = "institutions"
@@ -19,10 +20,7 @@ def versioned(folder: Path) -> dict[str, str]:
     """Return every file of a deployment that has versions: what decides, and fees. Not keys, not
     people, not the record of changes.
     """
-    paths = [folder / name for name in _PLATFORM_FILES if (folder / name).is_file()]
-    for root in (INSTITUTIONS, MODELS_FOLDER):
-        paths += (path for path in (folder / root).rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): sha256(path) for path in sorted(paths)}
+    return {str(path): sha256(folder / path) for path in files_of(folder)}
 
 
 def sha256(path: Path) -> str:

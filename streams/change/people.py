@@ -5,7 +5,6 @@ A private key is a file of its owner's; it never stands in the deployment.
 
 import base64
 import binascii
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +15,7 @@ from pydantic import Field
 
 from models.policy.documents import Document, Listed, Name, read_document, suggestion
 from streams.change.files import PLATFORM
+from streams.control.keys import make_private_key, parse_private_key
 from streams.errors import DipperError
 
 PEOPLE_FILE = "people.toml"
@@ -73,35 +73,22 @@ def one_person(people: dict[str, Person], name: str) -> Person:
 
 def make_key(path: Path) -> str:
     """Write a new private key that only its owner can read; return the public one in base64."""
-    key = Ed25519PrivateKey.generate()
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        key = make_private_key(path)
     except FileExistsError:
         raise DipperError(f"{path} exists already; a key is never overwritten") from None
     except OSError as error:
         raise DipperError(f"{path}: cannot be written ({error.strerror})") from None
-    with os.fdopen(handle, "wb") as file:
-        file.write(
-            key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.NoEncryption(),
-            )
-        )
     return public_text(key)
 
 
 def read_key(path: Path) -> Ed25519PrivateKey:
     """Return a private key that `make_key` wrote; DipperError where it is none."""
     try:
-        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+        data = path.read_bytes()
     except OSError as error:
         raise DipperError(f"{path}: cannot be read ({error.strerror})") from None
-    except (ValueError, TypeError):
-        raise DipperError(f"{path} is no private key; make one with dipper change key") from None
-    if not isinstance(key, Ed25519PrivateKey):
-        raise DipperError(f"{path} is no Ed25519 key; make one with dipper change key")
-    return key
+    return parse_private_key(data, path, "dipper change key")
 
 
 def public_text(key: Ed25519PrivateKey) -> str:

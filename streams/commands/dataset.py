@@ -7,6 +7,7 @@ import typer
 
 from streams.commands.train import day_ms
 from streams.errors import DipperError
+from streams.options import Events, First, Label, Side
 
 if TYPE_CHECKING:
     import polars as pl
@@ -21,23 +22,14 @@ def register(app: typer.Typer) -> None:
 
 
 def dataset(
-    events: Annotated[
-        str, typer.Argument(help="JSON Lines (.gz too), Parquet, or kafka://HOST:PORT/TOPIC.")
-    ],
-    label: Annotated[
-        Path,
-        typer.Option(help="A CSV with applicant,id,bad,known_at, or a TOML that defines bad."),
-    ],
+    events: Events,
+    label: Label,
     out: Annotated[Path, typer.Option(help="File to write: .parquet or .csv.")],
     config: Annotated[Path, typer.Option(help="Folder of the deployment.")] = Path(
         "examples/policies"
     ),
-    side: Annotated[
-        str | None, typer.Option(help="Only requests of this side: consumer or business.")
-    ] = None,
-    first: Annotated[
-        bool, typer.Option("--first", help="Replay without policies: they name no model yet.")
-    ] = False,
+    side: Side = None,
+    first: First = False,
     as_of: Annotated[
         str | None, typer.Option(metavar="YYYY-MM-DD", help="Only what was known by this day, UTC.")
     ] = None,

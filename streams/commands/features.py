@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from streams.errors import DipperError
+from streams.options import Events, First, Label, Side
 
 
 def register(app: typer.Typer) -> None:
@@ -24,20 +25,11 @@ def register(app: typer.Typer) -> None:
 
 
 def describe(
-    events: Annotated[
-        str, typer.Argument(help="JSON Lines (.gz too), Parquet, or kafka://HOST:PORT/TOPIC.")
-    ],
-    label: Annotated[
-        Path,
-        typer.Option(help="A CSV with applicant,id,bad,known_at, or a TOML that defines bad."),
-    ],
+    events: Events,
+    label: Label,
     config: Annotated[Path, typer.Option(help="Folder of the deployment.")],
-    side: Annotated[
-        str | None, typer.Option(help="Only requests of this side: consumer or business.")
-    ] = None,
-    first: Annotated[
-        bool, typer.Option("--first", help="Replay without policies: they name no model yet.")
-    ] = False,
+    side: Side = None,
+    first: First = False,
     out: Annotated[Path | None, typer.Option(help="CSV to write.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
 ) -> None:

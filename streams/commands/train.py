@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from streams.errors import DipperError
+from streams.options import Events, First, Label, Side
 
 if TYPE_CHECKING:
     from models.train import TrainingResult
@@ -36,13 +37,8 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
-    events: Annotated[
-        str, typer.Argument(help="JSON Lines (.gz too), Parquet, or kafka://HOST:PORT/TOPIC.")
-    ],
-    label: Annotated[
-        Path,
-        typer.Option(help="A CSV with applicant,id,bad,known_at, or a TOML that defines bad."),
-    ],
+    events: Events,
+    label: Label,
     config: Annotated[Path, typer.Option(help="Folder of the deployment.")] = Path(
         "examples/policies"
     ),
@@ -53,12 +49,8 @@ def train(
     out: Annotated[
         Path | None, typer.Option(help="Folder of the model; default trained/NAME.")
     ] = None,
-    side: Annotated[
-        str | None, typer.Option(help="Only requests of this side: consumer or business.")
-    ] = None,
-    first: Annotated[
-        bool, typer.Option("--first", help="Replay without policies: they name no model yet.")
-    ] = False,
+    side: Side = None,
+    first: First = False,
     as_of: Annotated[
         str | None, typer.Option(metavar="YYYY-MM-DD", help="Only labels known by this day, UTC.")
     ] = None,

@@ -13,14 +13,13 @@ import orjson
 from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
-from streams.broker.client import broker_kind, log_end, make_consumer, make_producer, stop_client
+from streams.broker.client import broker_kind, make_consumer, make_producer, read_whole, stop_client
 from streams.errors import BrokerError, DipperError
 from streams.topology import CONTROL
 from streams.versions import files_of, version_folder
 
 FILE_BYTES_MAX = 900_000  # of one record under Kafka's usual limit
 _PLACE = TopicPartition(CONTROL.name, 0)
-_POLL_MS = 200
 
 
 def bodies_of(config: Path, version: str) -> tuple[dict[bytes, bytes], list[str]]:
@@ -80,12 +79,9 @@ async def read_bodies(bootstrap: str) -> dict[bytes, bytes]:
     found: dict[bytes, bytes] = {}
     try:
         await consumer.start()
-        consumer.assign([_PLACE])
-        end = await log_end(consumer, _PLACE)
-        await consumer.seek_to_beginning(_PLACE)
-        while await consumer.position(_PLACE) < end:
-            records = (await consumer.getmany(_PLACE, timeout_ms=_POLL_MS)).get(_PLACE, ())
-            found |= {record.key: record.value for record in records if record.key}
+        async for record in read_whole(consumer, _PLACE):
+            if record.key:
+                found[record.key] = record.value
     except (KafkaError, OSError) as error:
         raise BrokerError(f"{CONTROL.name} at {bootstrap} cannot be read: {error}") from error
     finally:

@@ -56,9 +56,19 @@ def init_keys(folder: Path) -> tuple[Path, Path]:
         if path.exists():
             raise DipperError(f"{path} exists already; move it away first if a new key is wanted")
     keys.mkdir(parents=True, exist_ok=True)
+    key = make_private_key(private)
+    public.write_bytes(_pem(key.public_key()))
+    return private, public
+
+
+def make_private_key(path: Path) -> Ed25519PrivateKey:
+    """Write a new private key where no file stands, readable by its owner alone; return it.
+
+    Raises `OSError` where it cannot be written, `FileExistsError` where a file stands there.
+    """
     key = Ed25519PrivateKey.generate()
     # Created with its mode, not changed to it afterwards: at no time may others read it.
-    handle = os.open(private, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE_MODE)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE_MODE)
     with os.fdopen(handle, "wb") as file:
         file.write(
             key.private_bytes(
@@ -67,8 +77,22 @@ def init_keys(folder: Path) -> tuple[Path, Path]:
                 serialization.NoEncryption(),
             )
         )
-    public.write_bytes(_pem(key.public_key()))
-    return private, public
+    return key
+
+
+def parse_private_key(data: bytes, path: Path, remedy: str) -> Ed25519PrivateKey:
+    """Return the private key in the bytes of a file; `DipperError` where they are none. `remedy` is
+    the command that makes one.
+    """
+    try:
+        key = serialization.load_pem_private_key(data, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise DipperError(
+            f"{path} is no private key in PEM form without a password; make one with {remedy}"
+        ) from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise DipperError(f"{path} is no Ed25519 key; make one with {remedy}")
+    return key
 
 
 def load_private_key(folder: Path) -> Ed25519PrivateKey:
@@ -79,13 +103,7 @@ def load_private_key(folder: Path) -> Ed25519PrivateKey:
     data = _read(path, "dipper control init")
     if path.stat().st_mode & _OTHERS:
         raise DipperError(f"{path} can be read by others; run: chmod 600 {path}")
-    try:
-        key = serialization.load_pem_private_key(data, password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise DipperError(f"{path} is no private key in PEM form without a password") from error
-    if not isinstance(key, Ed25519PrivateKey):
-        raise DipperError(f"{path} is no Ed25519 key; make one with dipper control init")
-    return key
+    return parse_private_key(data, path, "dipper control init")
 
 
 def load_trusted(folder: Path) -> tuple[Trusted, ...]:

@@ -16,13 +16,11 @@ import polars as pl
 
 from streams import frames
 from streams.broker.dead_letters import read_letters
-from streams.broker.fetch import KafkaLog
-from streams.broker.health import Health
+from streams.broker.fetch import committed_offsets
 from streams.config import load_deployment
 from streams.deployment import Deployment
 from streams.errors import DipperError
 from streams.live import GROUP
-from streams.ports import Place
 from streams.replay import ReplayResult, replay
 from streams.sources import KAFKA, Placed, open_source
 from streams.topology import DECISIONS, EVENTS, FUNDING
@@ -104,7 +102,9 @@ def make_book(decisions: pl.DataFrame, funding: pl.DataFrame, loans: pl.DataFram
 def _book_of_topics(bootstrap: str, deployment: Deployment) -> Book:
     # First of all, so that nothing read below is behind it.
     opened = open_source(f"{KAFKA}{bootstrap}/{EVENTS.name}", None, {}, b"")
-    decided = asyncio.run(_committed(bootstrap, opened.partitions))
+    # Up to where the workers have decided: what comes behind is not known yet.
+    partitions = opened.partitions
+    decided = asyncio.run(committed_offsets(bootstrap, GROUP, EVENTS.name, partitions))
     refused = {
         (int(letter.headers["partition"]), int(letter.headers["offset"]))
         for letter in asyncio.run(read_letters(bootstrap))
@@ -123,18 +123,6 @@ def _book_of_topics(bootstrap: str, deployment: Deployment) -> Book:
 def _lines(address: str, deployment: Deployment) -> bytes:
     records = open_source(address, None, deployment.caps, b"").records()
     return b"".join((each.record.value or b"") + b"\n" for each in records)
-
-
-async def _committed(bootstrap: str, partitions: int) -> list[int]:
-    """Return up to where the workers have decided: what comes behind is not known yet."""
-    offsets = []
-    for number in range(partitions):
-        log = KafkaLog(bootstrap, Place(EVENTS.name, number), Health(bootstrap))
-        try:
-            offsets.append(max(await log.committed(GROUP), 0))
-        finally:
-            await log.close()
-    return offsets
 
 
 def loans_of(

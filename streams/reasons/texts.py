@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
@@ -21,7 +21,6 @@ OWN_FILE = "reasons.toml"  # of a deployment
 NOT_VERIFIED = "not_verified"  # stands for whatever is not disclosed
 LANGUAGES = ("en", "zh")
 
-Language = Literal["en", "zh"]
 _Text = Annotated[str, Field(min_length=1)]
 
 

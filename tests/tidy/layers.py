@@ -72,6 +72,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "streams.change",
         "streams.onboarding",
         "streams.explain",
+        "streams.options",
         "streams.commands",
         "streams.cli",
         "streams.__main__",
