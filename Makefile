@@ -92,7 +92,7 @@ superlender: setup ## A real lender's history through Apache Kafka: train, decid
 	$(BIN)/python -m examples.superlender $(ARGS)
 
 results: setup ## Figures on real data, five seeds each, into docs/RESULTS.md (10 minutes)
-	$(BIN)/python -m examples.results
+	$(BIN)/python -m examples.results $(ARGS)
 
 lock: setup ## Resolve pyproject.toml anew into requirements.lock (versions and hashes, no index address)
 	$(UV) pip compile --quiet --universal --python-version 3.11 --group dev --generate-hashes --no-header \

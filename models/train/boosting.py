@@ -103,6 +103,7 @@ def _fit(
     data = lgb.Dataset(
         learn.X,
         learn.bad.astype(np.float64),
+        weight=learn.weights,
         feature_name=list(features),
         categorical_feature=list(categorical),
         params=dict(settings),

@@ -29,9 +29,11 @@ def make_card(
     parts: Sequence[Part],
     raw: Sequence[NDArray[np.float64]],
     pd: Sequence[NDArray[np.float64]],
+    inference: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """Return the card of a model: `raw` (higher is riskier) and `pd` (0 to 1) are its scores of
-    each part's rows, `features` the columns of those.
+    each part's rows, `features` the columns of those; `inference` is what was assumed of declined
+    requests.
     """
     measured = range(2, len(parts))
     judged = [np.concatenate([source[k] for k in measured]) for source in (raw, pd)]
@@ -69,6 +71,7 @@ def make_card(
         "reliability": reliability(bad, judged[1]),
         "roc": roc(bad, judged[0]),
         "features": _features(features, parts, learnt),
+        "reject_inference": None if inference is None else dict(inference),
         "parameters": learnt.settings,
         "search": learnt.tried,
     }  # fmt: skip

@@ -19,34 +19,40 @@ from models.errors import ModelError
 from models.policy.platform import load_platform
 from models.train.book import read_book
 from models.train.label import BAD, GOOD, labels_of, read_definition
+from models.train.split import PROPENSITY
 from streams.config import PUBLIC_KEY_FILE, load_deployment
 from streams.replay import replay
 
+# `propensity` may stand beside them: the chance, 0 to 1, that the request had of being approved.
 LABELS = {"applicant": pl.String, "id": pl.String, "bad": pl.Int8, "known_at": pl.Int64}
+_improbable = (pl.col(PROPENSITY) <= 0) | (pl.col(PROPENSITY) > 1) | pl.col(PROPENSITY).is_nan()
 REQUEST = ("applicant", "request", "at", "type", "product", "channel")
 CATALOG = "catalog.toml"
 
 
 def read_labels(path: Path) -> pl.DataFrame:
-    """Return the labels of a CSV file: applicant, id (of the request), bad (0 or 1), known_at (ms).
+    """Return the labels of a CSV file: applicant, id (of the request), bad (0 or 1), known_at (ms),
+    and propensity where the file has it (above 0, to 1; empty where chance had no part).
 
     Raises `ModelError` where a column is missing, a value is none, or a request stands twice.
     """
     remedy = "write a CSV with the columns applicant,id,bad,known_at"
     try:
-        labels = pl.read_csv(path, schema_overrides=LABELS)
+        labels = pl.read_csv(path, schema_overrides={**LABELS, PROPENSITY: pl.Float64})
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror}); {remedy}.") from error
     except pl.exceptions.PolarsError as error:
         raise ModelError(f"{path}: {str(error).splitlines()[0]}; {remedy}.") from error
     if missing := [name for name in LABELS if name not in labels.columns]:
         raise ModelError(f"{path}: no column '{missing[0]}'; {remedy}.")
-    labels = labels.select(*LABELS).with_row_index("line", offset=2)
+    chance = [PROPENSITY] if PROPENSITY in labels.columns else []
+    labels = labels.select(*LABELS, *chance).with_row_index("line", offset=2)
     empty = pl.any_horizontal(pl.col(*LABELS).is_null()) | ~pl.col("bad").is_in([0, 1])
     twice = pl.struct("applicant", "id").is_duplicated()
     for wrong, what in (
         (empty, "bad is 0 or 1 and nothing is empty"),
         (twice, "one label a request, here are more"),
+        *((_improbable, "propensity is above 0, to 1, or empty") for _ in chance),
     ):
         if (lines := labels.filter(wrong)["line"]).len():
             raise ModelError(f"{path}, line {lines[0]}: {what}; correct it.")
@@ -65,7 +71,7 @@ def dataset(
     every: bool = False,
 ) -> pl.DataFrame:
     """Return one row a labelled request, oldest first: REQUEST, label, bad, known_at, and every
-    feature.
+    feature; also `propensity` where the labels have it.
 
     `labels`: a CSV or a frame of labels, or a TOML definition of what bad means, which is then read
     off the log's loan events (`models/train/label.py`). `every`: also requests that are neither
@@ -121,6 +127,7 @@ def label_requests(
     if products is not None:
         requests = requests.filter(pl.col("product").is_in(list(products)))
     behind = evidence.select("decision", *features)
+    chance = [PROPENSITY] if PROPENSITY in labels.columns else []
     if "label" not in labels.columns:
         word = pl.when(pl.col("bad") == 1).then(pl.lit(BAD)).otherwise(pl.lit(GOOD))
         labels = labels.with_columns(label=word)
@@ -129,7 +136,7 @@ def label_requests(
         .join(labels, left_on=("applicant", "request"), right_on=("applicant", "id"), how="left")
         .with_columns(pl.col("label").fill_null("unlabelled"))
         .sort("at", "applicant", "request")
-        .select(*REQUEST, "label", "bad", "known_at", *features)
+        .select(*REQUEST, "label", "bad", "known_at", *chance, *features)
     )
     return frame if every else labelled(frame)
 

@@ -12,9 +12,14 @@ _PRIOR_ROWS = 2.0
 
 
 def fit_calibration(
-    bad: NDArray[np.bool_], raw: NDArray[np.float64], *, falls: bool = False
+    bad: NDArray[np.bool_],
+    raw: NDArray[np.float64],
+    weight: NDArray[np.float64] | None = None,
+    *,
+    falls: bool = False,
 ) -> Calibration:
-    """Return isotonic steps fitted to outcomes `bad` and scores `raw`, both [rows], one or more.
+    """Return isotonic steps fitted to outcomes `bad` and scores `raw`, both [rows], one or more;
+    each row counts by its `weight`, above 0, or as one.
 
     `falls`: a higher score is a lower risk, as points are; they must be whole numbers.
 
@@ -22,16 +27,18 @@ def fit_calibration(
     on at least 20 rows or on all of them; then rates that fall are pooled.
     """
     if falls:
-        rising = fit_calibration(bad, -raw)
+        rising = fit_calibration(bad, -raw, weight)
         # At or below -s of whole numbers is below -s + 1, where the next step begins.
         starts = [1.0 - start for start in reversed(rising.raw_from[1:])]
         return Calibration([-np.inf, *starts], rising.pd_ppm[::-1])
     order = np.argsort(raw, kind="stable")
     raw, outcome = raw[order], bad[order].astype(np.float64)
+    counts = np.ones(len(raw)) if weight is None else weight[order]
     groups = _group_starts(raw)
-    rows = np.diff(np.append(groups, len(raw))).astype(np.float64)
-    prior = _PRIOR_ROWS * float(outcome.mean())
-    rates = (np.add.reduceat(outcome, groups) + prior) / (rows + _PRIOR_ROWS)
+    rows = np.add.reduceat(counts, groups)
+    bads = np.add.reduceat(outcome * counts, groups)
+    prior = _PRIOR_ROWS * float(bads.sum() / rows.sum())
+    rates = (bads + prior) / (rows + _PRIOR_ROWS)
     pooled = pool_adjacent_violators(rates, rows)
     pd_ppm = np.clip(np.rint(pooled * PPM), 1, PPM - 1).astype(np.int64)
     first = np.flatnonzero(np.append(np.True_, np.diff(pd_ppm) > 0))

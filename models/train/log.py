@@ -19,6 +19,7 @@ from models.train.dataset import (
     trainable,
 )
 from models.train.fit import TrainingResult, train
+from models.train.reject import declined_of
 from streams import step
 from streams.kernel_cache import code_hash
 
@@ -35,6 +36,7 @@ def train_on_log(
     as_of_ms: int | None = None,
     policies: bool = True,
     parameters: Mapping[str, Any] | None = None,
+    reject_odds: float | None = None,
     **split: Any,
 ) -> TrainingResult:
     """Replay `events` under `config`, train on the requests that `labels` know, write to `folder`.
@@ -42,7 +44,9 @@ def train_on_log(
     `features`: names, a file of names, or None for all that say something. `side`, `as_of_ms` and
     `policies` as in `models.train.dataset.dataset`, `split` (kind, fractions or boundaries_ms,
     rounds_max, tries, seed ...) as in `models.train.fit.train`. The model is held to the catalog's
-    hints on how risk moves with a feature. Raises ModelError, and what a replay raises.
+    hints on how risk moves with a feature. `reject_odds`: requests that nobody is known to have
+    lent on teach too, by the assumption that `models.train.reject` names. Raises ModelError, and
+    what a replay raises.
     """
     catalog = catalog_of(config)
     if isinstance(features, Path):
@@ -52,6 +56,9 @@ def train_on_log(
     )
     frame = labelled(whole)
     names = trainable(frame, catalog) if features is None else list(features)
+    declined = None
+    if reject_odds is not None:
+        declined = declined_of(whole, names, "at", reject_odds)
     return train(
         frame,
         names,
@@ -64,6 +71,7 @@ def train_on_log(
         monotone=monotone(catalog, names),
         parameters=parameters,
         lineage=lineage_of(events, labels, catalog, config) | {"rows_by_label": counted(whole)},
+        declined=declined,
         **split,
     )
 

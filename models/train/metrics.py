@@ -74,6 +74,18 @@ def auc_delong(bad: NDArray[np.bool_], score: NDArray[np.float64]) -> Estimate:
     return _normal(auc, variance, 0.0, 1.0)
 
 
+def auc_weighted(
+    bad: NDArray[np.bool_], score: NDArray[np.float64], weight: NDArray[np.float64]
+) -> float:
+    """Return the share of pairs of a bad and a good row that the score orders, ties half, each pair
+    counting as much as the product of its weights.
+    """
+    _, group = np.unique(score, return_inverse=True)
+    bads, goods = (np.bincount(group, weight * which) for which in (bad, ~bad))
+    below = np.cumsum(goods) - goods / 2
+    return float((bads * below).sum() / (bads.sum() * goods.sum()))
+
+
 def ks_statistic(
     bad: NDArray[np.float64], good: NDArray[np.float64], group_stop: NDArray[np.int64]
 ) -> float:

@@ -52,14 +52,14 @@ def learn_scorecard(
         # optbinning says "future" of its own use of pandas and scikit-learn; not ours to mend.
         warnings.simplefilter("ignore")
         frame = library.pandas.DataFrame(learn.X, columns=list(features))
-        kept = _select(library, frame, learn.bad, categorical, hints)
+        kept = _select(library, frame, learn, categorical, hints)
         card = library.optbinning.Scorecard(
             _binning(library, frame, learn.bad, kept, categorical, hints),
             library.regression(max_iter=1_000),
             scaling_method="pdo_odds",
             scaling_method_params={"pdo": PDO, "odds": ODDS, "scorecard_points": BASE_POINTS},
             rounding=True,
-        ).fit(frame[kept], learn.bad.astype(np.int64))
+        ).fit(frame[kept], learn.bad.astype(np.int64), sample_weight=learn.weights)
         expected = [
             np.asarray(card.score(library.pandas.DataFrame(part.X, columns=list(features))[kept]))
             for part in parts[2:]
@@ -145,14 +145,14 @@ def _binning(
 def _select(
     library: SimpleNamespace,
     frame: Any,
-    bad: NDArray[np.bool_],
+    learn: Part,
     categorical: Sequence[str],
     hints: Mapping[str, int],
 ) -> list[str]:
     """Return the features of the card, the most informative first."""
-    outcome = bad.astype(np.int64)
+    bad, outcome = learn.bad, learn.bad.astype(np.int64)
     binning = _binning(library, frame, bad, list(frame.columns), categorical, hints)
-    binning.fit(frame, outcome)
+    binning.fit(frame, outcome, sample_weight=learn.weights)
     told = binning.summary().set_index("name")["iv"].astype(float)
     # Of equal value the catalog's first, whatever the sort does.
     order = sorted(told.index, key=lambda name: (-told[name], list(frame.columns).index(name)))
@@ -164,7 +164,7 @@ def _select(
             freedom = max(1, len(frame[name].dropna().unique()) - 1)
             chance = freedom + 2.33 * (2 * freedom) ** 0.5  # 99 % of chi-squared, nearly
         # Information value of noise is chi-squared times this.
-        chance *= 1 / bad.sum() + 1 / (~bad).sum()
+        chance *= 1 / learn.weight[bad].sum() + 1 / learn.weight[~bad].sum()
         if told[name] < max(IV_MIN, chance) or len(kept) == FEATURES_MAX:
             continue
         column = evidence[name].to_numpy()
@@ -172,7 +172,9 @@ def _select(
         if column.std() > 0 and all(other <= SAME_MIN for other in others):
             kept.append(name)
     while kept:
-        model = library.regression(max_iter=1_000).fit(evidence[kept], outcome)
+        model = library.regression(max_iter=1_000).fit(
+            evidence[kept], outcome, sample_weight=learn.weights
+        )
         worst = int(model.coef_[0].argmax())
         # Evidence rises with good outcomes, so the odds of bad must fall with it.
         if model.coef_[0][worst] < 0:

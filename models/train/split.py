@@ -15,6 +15,8 @@ from models.errors import ModelError
 
 SEGMENTS = ("product", "channel", "type")
 """Columns by which a card cuts its figures, where the frame has them."""
+PROPENSITY = "propensity"
+"""Column of the chance that a request had of being approved, where chance had a part in it."""
 PARTS = ("train", "calibrate", "test", "out-of-time")
 
 
@@ -27,6 +29,14 @@ class Part:
     at_ms: NDArray[np.int64]
     segments: pl.DataFrame
     """Those of SEGMENTS that the frame has."""
+    propensity: NDArray[np.float64]
+    """0..1, NaN where chance had no part in the approval, or nobody says."""
+    weight: NDArray[np.float64]
+
+    @property
+    def weights(self) -> NDArray[np.float64] | None:
+        """What a trainer is told: nothing where every row weighs the same."""
+        return None if (self.weight == 1).all() else self.weight
 
 
 def check_columns(
@@ -88,7 +98,10 @@ def split(
         boundaries_ms = [int(at_ms[cut]) for cut in cuts]
     assert len(boundaries_ms) in {2, 3}
     edges = [0, *(int(cut) for cut in np.searchsorted(at_ms, boundaries_ms)), frame.height]
-    X = frame.select(pl.col(features).cast(pl.Float64).fill_null(float("nan"))).to_numpy()
+    X = inputs(frame, features)
+    chance = np.full(frame.height, np.nan)
+    if PROPENSITY in frame.columns:
+        chance = inputs(frame, [PROPENSITY])[:, 0]
     bad = outcome == 1.0
     named = [column for column in SEGMENTS if column in frame.columns and column not in features]
     parts = []
@@ -105,6 +118,13 @@ def split(
                 bad[rows],
                 at_ms[rows],
                 frame[start:stop].select(named),
+                chance[rows],
+                np.ones(stop - start),
             )
         )
     return parts
+
+
+def inputs(frame: pl.DataFrame, features: Sequence[str]) -> NDArray[np.float64]:
+    """Return [rows, features] of a frame, what is missing as NaN."""
+    return frame.select(pl.col(features).cast(pl.Float64).fill_null(float("nan"))).to_numpy()

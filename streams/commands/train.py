@@ -11,7 +11,23 @@ from streams.errors import DipperError
 from streams.options import Events, First, Label, Side
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rich.table import Table
+
     from models.train import TrainingResult
+
+
+RejectInference = Annotated[
+    float | None,
+    typer.Option(
+        metavar="ODDS",
+        min=0.1,
+        max=100,
+        help="Declined requests teach too, at ODDS times the odds of bad of an approved one of"
+        " equal score: an assumption, told in the card; with 1 they teach nothing new.",
+    ),
+]
 
 
 class Summary(enum.StrEnum):
@@ -74,6 +90,7 @@ def train(
     ] = 0,
     trees: Annotated[int, typer.Option(min=1, max=10_000, help="Trees at most.")] = 1_000,
     learning_rate: Annotated[float, typer.Option(min=0.001, max=1.0, help="Of LightGBM.")] = 0.03,
+    reject_inference: RejectInference = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same model.")] = 1,
     summary: Annotated[
         Summary, typer.Option(help="json: the last line is one JSON object.")
@@ -96,6 +113,7 @@ def train(
         "fractions": (train_share, calibrate_share, test_share),
         "rounds_max": trees,
         "tries": tries,
+        "reject_odds": reject_inference,
         "seed": seed,
     }
     result = _train(events, label, config, out or Path("trained") / name, options)
@@ -148,8 +166,30 @@ def _show(result: "TrainingResult") -> None:
         table.add_row(
             measure, f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f}, 95 %)"
         )
+    if result.inference is not None:
+        _show_inference(table, result.inference)
     table.add_row("mean PD, bad rate", f"{result.mean_pd:.3f}, {result.bad_rate:.3f}")
     Console().print(table)
+
+
+def _show_inference(table: "Table", told: "Mapping[str, Any]") -> None:
+    """Add what was assumed of declined requests, and what a random arm says to it."""
+    table.add_row(
+        "reject inference",
+        f"{told['rows']:,} declined requests; assumed: {told['assumption']}; mean PD of those"
+        f" {told['mean_pd_first_model']:.3f}, with the assumption {told['mean_pd_assumed']:.3f}",
+    )
+    from models.train.reject import MODELS
+
+    arm = told["random_arm"]
+    if arm is None:
+        table.add_row("random arm", "none: nothing here can tell whether that holds")
+        return
+    for name in ("bad_rate", *(f"{n}: {m}" for m in ("mean_pd", "auc") for n in MODELS)):
+        table.add_row(
+            f"random arm, {name.replace('_', ' ')}",
+            f"{arm[name]['value']:.3f} ({arm[name]['low']:.3f} to {arm[name]['high']:.3f}, 95 %)",
+        )
 
 
 def _json(result: "TrainingResult") -> str:
@@ -173,6 +213,7 @@ def _json(result: "TrainingResult") -> str:
             "brier": result.brier.value,
             "bad_rate": result.bad_rate,
             "mean_pd": result.mean_pd,
+            "reject_inference": result.inference,
             f"scores_equal_{result.trainer.lower()}": result.rows_equal_trained
             == result.rows_test + result.rows_out_of_time,
         }

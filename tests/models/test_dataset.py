@@ -73,6 +73,7 @@ def test_no_label_is_an_error() -> None:
         ("applicant,id,bad,known_at\np1,e1,1,5\np1,e2,,5\n", "line 3: bad is 0 or 1"),
         ("applicant,id,bad,known_at\np1,e1,1,5\np2,e1,0,5\np1,e1,0,6\n", "line 2: one label"),
         ("applicant,id,bad,known_at\np1,e1,1,soon\n", "write a CSV"),
+        ("applicant,id,bad,known_at,propensity\np1,e1,1,5,0\n", "line 2: propensity is above 0"),
         ("", "write a CSV"),
     ],
 )

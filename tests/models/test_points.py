@@ -15,6 +15,7 @@ from models.scorecard import CardFeature, parse_scorecard
 from models.train import TrainingResult, train
 from models.train.isotonic import fit_calibration
 from models.train.points import ODDS, PDO, render_scorecard
+from tests.models.borrowers import borrowers
 
 FEATURES = ["noise", "dpd", "income", "channel", "income_again"]
 HASHES = {feature: f"hash of {feature}" for feature in FEATURES}
@@ -22,22 +23,12 @@ MONOTONE = [0, 1, -1, 0, -1]
 
 
 def requests(rows: int = 3_000) -> pl.DataFrame:
-    """Return requests with a gap in `dpd`, a category, a feature of nothing and one said twice."""
+    """Return requests with a feature of nothing and one said twice."""
     rng = np.random.default_rng(5)
-    income, dpd = rng.normal(size=rows), rng.poisson(1.0, rows).astype(float)
-    dpd[rng.random(rows) < 0.1] = np.nan
-    channel = rng.integers(0, 5, rows)
-    odds = np.nan_to_num(dpd) - income + (channel == 3) - 1.5
-    return pl.DataFrame(
-        {
-            "noise": rng.normal(size=rows),
-            "dpd": dpd,
-            "income": income,
-            "channel": channel,
-            "income_again": income + rng.normal(scale=0.05, size=rows),
-            "bad": (rng.random(rows) < 1 / (1 + np.exp(-odds))).astype(int),
-            "at": np.arange(rows) * 1000,
-        }
+    return borrowers(rng, rows).with_columns(
+        noise=rng.normal(size=rows),
+        income_again=pl.col("income") + rng.normal(scale=0.05, size=rows),
+        at=np.arange(rows) * 1000,
     )
 
 

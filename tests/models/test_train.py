@@ -20,6 +20,7 @@ from models.train.card import CARD
 from models.train.isotonic import fit_calibration, pool_adjacent_violators
 from models.train.metrics import auc_delong, ks_bootstrap
 from models.train.split import PARTS
+from tests.models.borrowers import borrowers
 from tests.sizes import sized
 
 FEATURES = ["income", "dpd", "channel", "owns_home"]
@@ -27,21 +28,11 @@ HASHES = {feature: f"hash of {feature}" for feature in FEATURES}
 
 
 def requests(rows: int = 1500) -> pl.DataFrame:
-    """Return requests whose true odds are known to us, in no order of time."""
+    """Return requests in no order of time."""
     rng = np.random.default_rng(5)
-    income, dpd = rng.normal(size=rows), rng.poisson(1.0, rows).astype(float)
-    dpd[rng.random(rows) < 0.1] = np.nan
-    channel = rng.integers(0, 5, rows)
-    odds = np.nan_to_num(dpd) - income + (channel == 3) - 1.5
-    return pl.DataFrame(
-        {
-            "income": income,
-            "dpd": dpd,
-            "channel": channel,
-            "owns_home": rng.random(rows) < 0.5,
-            "bad": (rng.random(rows) < 1 / (1 + np.exp(-odds))).astype(int),
-            "at": rng.permutation(rows) // 2 * 1000,
-        }
+    return borrowers(rng, rows).with_columns(
+        owns_home=rng.random(rows) < 0.5,
+        at=rng.permutation(rows) // 2 * 1000,
     )
 
 

@@ -101,6 +101,41 @@ def test_from_log_to_scorecard(tmp_path: Path, log: tuple[Path, Path, Written]) 
         assert not hints[feature.name] or moves <= {-hints[feature.name]}, feature.name
 
 
+def test_declined_requests_teach_on_request(
+    log: tuple[Path, Path, Written], tmp_path: Path
+) -> None:
+    """With `--reject-inference` every request without an outcome before the test rows is in it,
+    and a random arm in the labels is told beside the assumption; the truth lies in its interval.
+    """
+    labels = pl.read_csv(log[1])
+    everybody = dataset(log[0], log[1], POLICIES, side="consumer", policies=False)
+    large = everybody["request_amount_cents"] > everybody["request_amount_cents"].median()
+    asked = everybody.select("applicant", id="request", declined=large)
+    rng = np.random.default_rng(3)
+    known = labels.join(asked, on=("applicant", "id")).with_columns(
+        propensity=pl.when("declined").then(0.5).otherwise(1.0), draw=rng.random(len(asked))
+    )
+    known.filter(pl.col("draw") < pl.col("propensity")).drop("declined", "draw").write_csv(
+        tmp_path / "known.csv"
+    )
+    arguments = [
+        *("train", str(log[0]), "--label", str(tmp_path / "known.csv"), "--config", str(POLICIES)),
+        *("--side", "consumer", "--first", "--reject-inference", "2", "--trees", "30"),
+        *("--out", str(tmp_path / "m"), "--summary", "json"),
+    ]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    assert "bad rate" in done.stdout
+    told = orjson.loads(done.stdout.splitlines()[-1])
+    parts = orjson.loads((tmp_path / "m" / "card.json").read_bytes())["data"]
+    inferred, arm = told["reject_inference"], told["reject_inference"]["random_arm"]
+    assert 0 < inferred["rows"] < known.height - sum(part["rows"] for part in parts)
+    assert inferred["mean_pd_assumed"] > inferred["mean_pd_first_model"]
+    truth = everybody.filter(pl.col("at") >= int(everybody["at"].quantile(0.7) or 0))
+    rate = int(truth["bad"].sum()) / truth.height
+    assert arm["bad_rate"]["low"] < rate < arm["bad_rate"]["high"]
+
+
 def test_missing_labels_are_told(tmp_path: Path) -> None:
     """A labels file that is not there is refused with a sentence before the log is read."""
     done = CliRunner().invoke(app, ["train", "none.jsonl", "--label", str(tmp_path / "none.csv")])
