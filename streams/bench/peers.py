@@ -52,7 +52,7 @@ class Scale(NamedTuple):
     events_min: int
 
 
-SMALL = Scale(0.9, 50, 31, 1_850)
+SMALL = Scale(0.9, 50, 31, 3_000)
 USUAL = Scale(8.0, 200, 31, 5_000)
 
 

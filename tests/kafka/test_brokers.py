@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -224,3 +225,38 @@ def test_missing_programs_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     (folder / "libs").mkdir(parents=True, exist_ok=True)
     (folder / "pom.xml").write_bytes(Path(kafka.__file__).with_name("kafka_pom.xml").read_bytes())
     assert kafka.missing_tools() == ["java"]
+
+
+@pytest.mark.parametrize("content", [b"", b"no classes at all" * 999], ids=["empty", "damaged"])
+def test_java_starts_without_its_class_archive(tmp_path: Path, content: bytes) -> None:
+    """An archive of classes that is empty or damaged does not keep Java from starting."""
+    java = shutil.which("java")
+    assert java is not None
+    archive = tmp_path / "classes.jsa"
+    archive.write_bytes(content)
+    done = subprocess.run(
+        [java, f"-XX:SharedArchiveFile={archive}", "-version"], check=False, capture_output=True
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_class_archive_is_made_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Who asks for the archive second gets the first one's, and no node is started for it."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    kafka.cache_folder().mkdir(parents=True)
+    trained: list[Path] = []
+
+    class Training:
+        def __init__(self, target: Path) -> None:
+            trained.append(target)
+
+        def __enter__(self) -> None: ...
+
+        def __exit__(self, *_: object) -> None:
+            trained[-1].write_bytes(b"classes")
+
+    monkeypatch.setattr(kafka, "_Training", Training)
+    first = kafka.class_archive()
+    assert first.read_bytes() == b"classes"
+    assert (kafka.class_archive(), len(trained)) == (first, 1)
+    assert not trained[0].exists()
