@@ -1,4 +1,4 @@
-"""Turn what control knows into metrics: ticks written, caps as configured."""
+"""Turn what control knows into metrics: ticks written, caps as they hold now."""
 
 from collections.abc import Callable, Iterator, Mapping
 
@@ -11,9 +11,13 @@ from streams.schema import Cap
 
 
 class ControlCollector(Collector):
-    """Collects the one control process: `ticks` gives their number, `caps` cents by institution."""
+    """Collects the one control process: `ticks` gives their number, `caps` cents by institution and
+    budget, as the treasury has them: a budget may change while all runs.
+    """
 
-    def __init__(self, ticks: Callable[[], int], caps: Mapping[str, Mapping[Cap, int]]) -> None:
+    def __init__(
+        self, ticks: Callable[[], int], caps: Callable[[], Mapping[tuple[str, Cap], int]]
+    ) -> None:
         self._ticks = ticks
         self._caps = caps
 
@@ -24,8 +28,7 @@ class ControlCollector(Collector):
             metrics.CAP,
             [
                 ((institution, cap.name.lower()), cents)
-                for institution, mine in self._caps.items()
-                for cap, cents in mine.items()
+                for (institution, cap), cents in self._caps().items()
             ],
         )
 

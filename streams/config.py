@@ -27,6 +27,7 @@ from streams.codec.symbols import (
 )
 from streams.control.keys import trusted_bytes
 from streams.deployment import Deployment
+from streams.funding.segments import read_segments
 from streams.skips import load_skips
 
 CATALOG_FILE = "catalog.toml"
@@ -117,6 +118,7 @@ def load_deployment(
     models, infos = load_models(model_folders(folder), catalog.columns, catalog.definition_hashes)
     places = {info.name: place for place, info in enumerate(infos)}
     policies = load_policies(folder, platform, institutions, columns_of(catalog), places)
+    segments = read_segments(platform, institutions, catalog, columns_of(catalog))
     wanted = _wanted(platform, catalog, infos, policies, features or platform.features)
     if len(wanted) < len(catalog.columns):
         whole, catalog = catalog, narrow(catalog, wanted)
@@ -135,6 +137,7 @@ def load_deployment(
         symbols=make_symbols(entries, platform.decision_key),
         fields=make_fields(entries),
         public_key_sha256=hashlib.sha256(trusted_bytes(folder)).hexdigest(),
+        segments=segments,
         overrides=dict(overrides or {}),
         skips=load_skips(folder),
     )

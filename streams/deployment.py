@@ -26,6 +26,7 @@ from streams.codec.encode import Names, make_names
 from streams.codec.symbols import Fields, Symbols
 from streams.counters import Dimensions
 from streams.errors import VersionError
+from streams.funding.segments import SegmentCap
 from streams.kernel_cache import code_hash
 from streams.limits import Limits
 from streams.schema import Cap
@@ -78,6 +79,7 @@ class Deployment:
     symbols: Symbols
     fields: Fields
     public_key_sha256: str
+    segments: tuple[SegmentCap, ...] = ()
     overrides: Mapping[str, int] = field(default_factory=dict)
     skips: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     """Offsets that no fold takes, by partition. Not in the manifest: each stands in the log itself,
@@ -161,6 +163,7 @@ class Deployment:
                 "longest window": each.catalog.window_ms_max,
                 "limits": each.limits,
                 "decision_key": each.platform.decision_key,
+                "caps by day and segment": [segment.meaning for segment in each.segments],
             }
             for each in (self, other)
         ]
@@ -180,6 +183,7 @@ class Deployment:
             [(each.source, each.name) for each in self.catalog.signals],
             list(self.catalog.kinds),
             self.platform.decision_key.hex(),
+            [segment.meaning for segment in self.segments],
         ]
         return hashlib.sha256(json.dumps(names).encode()).hexdigest()
 

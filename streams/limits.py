@@ -22,6 +22,8 @@ REASONS_MAX = (
 )
 REASON_CODES_MAX = 64  # one bit each in a 64-bit mask
 VERSIONS_MAX = 64  # versions of policies that a partition knows: the oldest must be prepared anew
+SEGMENTS_MAX = 62  # caps by day and segment of one institution: a bit each in an int64
+SEGMENT_DAYS = 16  # days whose use is known: a request is at most seven days late, minutes early
 LOAN_DUES_MAX = 480  # instalments of one loan: 40 years of months
 
 # --- times, milliseconds --------------------------------------------------------------------------
@@ -47,6 +49,7 @@ RECORD_BYTES_MAX = (
 )
 
 assert APPLICANT_EVENTS_MAX % PAGE_EVENTS == 0
+assert LATE_MS_MAX + AHEAD_MS_MAX < (SEGMENT_DAYS - 2) * DAY_MS
 assert APPLICANT_EVENTS_MAX * AMOUNT_CENTS_MAX < 2**63
 assert ID_BYTES_MAX <= TOKEN_BYTES_MAX
 

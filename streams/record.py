@@ -12,6 +12,7 @@ from streams.buffers import Array
 from streams.compile import i64, kernel
 from streams.counters import HALTED_ROOM
 from streams.funding.leases import reserve
+from streams.funding.segments import day_of, use_segments
 from streams.schema import CAPS, EventType, OfferState, Outcome
 from streams.state.index import insert_slot
 from streams.state.tables import State
@@ -79,6 +80,7 @@ def _write_offer(
     offers[offer]["line"] = line
     offers[offer]["is_line"] = is_line
     offers[offer]["tenor_days"] = verdicts[v]["tenor_days"]
+    offers[offer]["segments"] = decision[0]["segments"]
     offers[offer]["amount_cents"] = amount
     offers[offer]["outstanding_cents"] = 0
     offers[offer]["offer_ms"] = verdicts[v]["offer_ms"]
@@ -90,7 +92,12 @@ def _write_offer(
     if line >= 0:
         state.lines[line]["available_cents"] -= amount
     if verdicts[v]["cap"] >= 0:
-        reserve(state.leases, verdicts[v]["institution"] * CAPS + verdicts[v]["cap"], amount)
+        institution = verdicts[v]["institution"]
+        reserve(state.leases, institution * CAPS + verdicts[v]["cap"], amount)
+        if decision[0]["segments"] != np.uint64(0):
+            day = day_of(state.institutions, institution, events[i]["at"])
+            offers[offer]["day"] = day
+            use_segments(state, institution, decision[0]["segments"], day, amount)
 
 
 @kernel

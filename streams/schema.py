@@ -304,7 +304,8 @@ PARTITION = np.dtype(
 )
 # Versions that may be activated: the deployment's own in row 0, then as they were prepared.
 VERSION = np.dtype([("lo", "u8"), ("hi", "u8")], align=True)
-INSTITUTION = np.dtype([("paused", "i4")], align=True)
+# Its rows of SEGMENT, and how long before that of UTC its day begins.
+INSTITUTION = np.dtype(_fields("i4", "paused segment_start segment_stop day_starts_ms"), align=True)
 
 APPLICANT = np.dtype(
     [
@@ -408,7 +409,8 @@ OFFER = np.dtype(
         ("cap", "i4"),  # -1: no reservation (a line that takes no commitment)
         ("line", "i4"),  # row of the line drawn on, -1
         ("is_line", "i4"),
-        ("tenor_days", "i4"),
+        *_fields("i4", "tenor_days day"),  # day of its institution: asked for, where of a segment
+        ("segments", "u8"),  # one bit a row of SEGMENT of its institution, from the first on
         ("amount_cents", "i8"),
         ("outstanding_cents", "i8"),
         ("offer_ms", "i8"),  # how long it stands; an accepted one waits as long for its money
@@ -464,6 +466,7 @@ DECISION = np.dtype(
         ("chosen", "i4"),  # index of the verdict that funds it, -1
         ("nearest", "i4"),  # index of the verdict whose reasons it carries, -1
         ("reasons", "u8"),
+        ("segments", "u8"),  # of the offer that is chosen, as in OFFER
         ("expires_at", "i8"),
     ],
     align=True,

@@ -22,6 +22,7 @@ from streams.codec.encode import evidence_words, make_stage
 from streams.core import Core, make_work
 from streams.counters import SLOW, places, size
 from streams.deployment import Deployment, version_halves
+from streams.funding.segments import write_segments
 from streams.schema import EventType, Lane, Refusal
 from streams.state.tables import State, make_state
 from streams.wave import run_waves
@@ -39,6 +40,7 @@ def make_core(deployment: Deployment, state: State, partitions: int) -> Core:
     stage = make_stage(columns, models, candidates, words)
     stage.head["bytes"] = stage.bytes.nbytes
     stage.head["version"] = version_halves(deployment.version)[0]
+    write_segments(state, deployment.segments, deployment.institution_ids)
     return Core(
         state,
         deployment.catalog.tables,
@@ -90,7 +92,8 @@ class Step:
         self._skips = deployment.skips.get(partition, ())
         institutions = len(deployment.institutions)
         counters = size(deployment.dimensions)
-        state = make_state(limits, institutions, partition, partitions, counters)
+        segments = len(deployment.segments)
+        state = make_state(limits, institutions, partition, partitions, counters, segments)
         state.versions[0] = version_halves(deployment.version)
         self.live = deployment
         self.core = make_core(deployment, state, partitions)

@@ -34,7 +34,7 @@ from streams.counters import EVENTS, REFUSED, WAVES
 from streams.funding.answers import apply_answer, expire_offers
 from streams.funding.leases import give_back, grant
 from streams.funding.loan_events import apply_loan
-from streams.funding.moves import emit_move
+from streams.funding.moves import NO_SEGMENT, emit_move
 from streams.funding.reserve import choose_funded
 from streams.limits import BLOCK, LATE_MS_MAX
 from streams.record import record
@@ -234,7 +234,10 @@ def _decide(core: Core, batch: Batch, out: Out, i: int, applicant: int, column: 
                 column, verdicts, work.rule_masks,
             )  # fmt: skip
     offers = rank(core.policies, events[i]["product"], verdicts, candidates, work.order)
-    chosen = choose_funded(state.leases, state.institutions, verdicts, work.order, offers)
+    chosen = choose_funded(
+        state, work.decision, verdicts, work.order, offers, events[i]["product"], events[i]["at"],
+        applicant,
+    )  # fmt: skip
     record(state, work.decision, verdicts, candidates, chosen, events, i, applicant, line, is_line)
     count_decision(state.counters, work.count_at, work.decision, verdicts, events, i)
     if state.partition[0]["mute"] == 0:
@@ -245,7 +248,7 @@ def _decide(core: Core, batch: Batch, out: Out, i: int, applicant: int, column: 
             emit_move(
                 state, core.names, out, _MOVE_RESERVE, verdicts[v]["institution"],
                 verdicts[v]["cap"], events[i]["key_lo"], events[i]["key_hi"],
-                verdicts[v]["amount_cents"], events[i]["at"], i,
+                verdicts[v]["amount_cents"], events[i]["at"], i, work.decision[0]["segments"],
             )  # fmt: skip
 
 
@@ -328,7 +331,7 @@ def _move_lease(state: State, names: Names, out: Out, events: Array, i: int) -> 
         amount = give_back(state.leases, lease, amount)
     emit_move(
         state, names, out, move, events[i]["institution"], events[i]["cap"], np.uint64(0),
-        np.uint64(0), amount, state.partition[0]["time"], i,
+        np.uint64(0), amount, state.partition[0]["time"], i, NO_SEGMENT,
     )  # fmt: skip
 
 

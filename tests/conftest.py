@@ -13,7 +13,7 @@ from streams.broker.client import Kind
 from streams.broker.embedded import EmbeddedBroker
 from streams.broker.kafka import KafkaBroker, missing_tools
 from streams.deployment import Deployment
-from tests.naive.deployments import small_deployment
+from tests.naive.deployments import segmented_deployment, small_deployment
 from tests.sizes import sized
 
 _ROOT = Path(__file__).resolve().parent.parent
@@ -104,6 +104,12 @@ def data_dir() -> Path:
 def step_deployment(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
     """Give the small deployment of `tests/naive/deployments.py`, loaded once."""
     return small_deployment(tmp_path_factory.mktemp("deployment"))
+
+
+@pytest.fixture(scope="session")
+def segmented(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
+    """Give the same with caps by day and segment, loaded once."""
+    return segmented_deployment(tmp_path_factory.mktemp("segmented"))
 
 
 @pytest.hookimpl(tryfirst=True)

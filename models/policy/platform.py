@@ -89,11 +89,40 @@ class _PlatformDocument(Document):
     rules: Listed[PlatformRule] = ()
 
 
-class Caps(Document):
-    """An institution's budgets, cents: principal lent and not repaid, and limits of open lines."""
+Cents = Annotated[int, Field(ge=0, le=AMOUNT_CENTS_MAX)]
 
-    outstanding_cents: Annotated[int, Field(ge=0, le=AMOUNT_CENTS_MAX)]
-    commitment_cents: Annotated[int, Field(ge=0, le=AMOUNT_CENTS_MAX)]
+
+class Segment(Document):
+    """A part of an institution's lending with caps of its own, cents; no amount, no bound.
+
+    It holds what is of one of `products`, in one of `bands` (rows of the section's table, from 0),
+    and of an applicant whose category `attribute` is one of `values`; empty: any.
+    """
+
+    id: Name
+    products: Listed[Name] = ()
+    bands: Listed[Annotated[int, Field(ge=0, lt=64)]] = ()
+    attribute: Name | None = None
+    values: Listed[str] = ()
+    outstanding_cents: Cents | None = None
+    commitment_cents: Cents | None = None
+    outstanding_day_cents: Cents | None = None
+    commitment_day_cents: Cents | None = None
+
+
+class Caps(Document):
+    """An institution's budgets, cents: principal lent and not repaid, and limits of open lines.
+
+    `..._day_cents`: what may be promised for requests of one day, which begins
+    `day_utc_offset_minutes` before the day of UTC does.
+    """
+
+    outstanding_cents: Cents
+    commitment_cents: Cents
+    outstanding_day_cents: Cents | None = None
+    commitment_day_cents: Cents | None = None
+    day_utc_offset_minutes: Annotated[int, Field(ge=-840, le=840)] = 0
+    segments: Listed[Segment] = ()
 
 
 class _InstitutionDocument(Document):

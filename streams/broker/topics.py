@@ -5,10 +5,11 @@ from collections.abc import Iterable
 
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, for_code
 
 from streams.broker.access import make_admin
-from streams.broker.client import log_end, make_consumer, stop_client
+from streams.broker.client import broker_kind, log_end, make_consumer, stop_client
 from streams.errors import BrokerError
 from streams.topology import (
     CLOCK,
@@ -16,6 +17,7 @@ from streams.topology import (
     DEAD_LETTERS,
     DECISIONS,
     EVENTS,
+    EVIDENCE,
     FUNDING,
     INGRESS_PREFIX,
     TOPICS,
@@ -33,6 +35,7 @@ _KEEP = {"retention.ms": "-1"}
 _SETTINGS = {
     EVENTS: _KEEP | {"max.message.bytes": str(EVENT_BYTES_MAX)},
     DECISIONS: _KEEP,  # fee statements are made of these two, too
+    EVIDENCE: _KEEP,  # years later somebody asks why
     FUNDING: _KEEP,
     DEAD_LETTERS: _KEEP | {"max.message.bytes": str(DEAD_LETTER_BYTES_MAX)},
     CONTROL: {"cleanup.policy": "compact"},
@@ -68,6 +71,39 @@ async def ensure_topics(
         raise BrokerError(message) from error
     finally:
         await admin.close()
+
+
+async def settings_amiss(bootstrap: str, institutions: Iterable[str] = ()) -> list[str]:
+    """Return a sentence for each topic that stands with another setting than it needs, as one that
+    Kafka or another hand made; what is set there on purpose is not ours to alter.
+
+    Nothing is asked of the embedded broker, which keeps all while it runs.
+    """
+    if await broker_kind(bootstrap) == "embedded":
+        return []
+    topics = (*TOPICS, *(_ingress(name) for name in institutions))
+    admin = make_admin(bootstrap)
+    try:
+        await admin.start()
+        asked = [ConfigResource(ConfigResourceType.TOPIC, topic.name) for topic in topics]
+        answers = await admin.describe_configs(asked)
+    except (KafkaError, OSError) as error:
+        raise BrokerError(f"settings of topics on {bootstrap} cannot be read: {error}") from error
+    finally:
+        await admin.close()
+    found = {
+        resource[3]: {entry[0]: entry[1] for entry in resource[4]}
+        for answer in answers
+        for resource in answer.resources
+        if resource[0] == 0
+    }
+    return [
+        f"{topic.name} has {name}={found[topic.name][name]} where {wanted} is needed; set it: "
+        f"kafka-configs.sh --alter --topic {topic.name} --add-config {name}={wanted}"
+        for topic in topics
+        for name, wanted in _SETTINGS.get(topic, _KEEP).items()
+        if name in found.get(topic.name, {}) and found[topic.name][name] != wanted
+    ]
 
 
 async def count_partitions(bootstrap: str, topic: str = EVENTS.name) -> int:

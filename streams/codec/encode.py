@@ -59,6 +59,7 @@ _FUND_FREE = literal(',"free_cents":')
 _FUND_RESERVED = literal(',"reserved_cents":')
 _FUND_DRAWN = literal(',"drawn_cents":')
 _FUND_OVERDRAWN = literal(',"overdrawn_cents":')
+_FUND_SEGMENTS = literal(',"segments":')
 _FUND_PARTITION = literal(',"partition":')
 _COMMA = ord(",")
 _APPROVED = literal("approved")
@@ -371,8 +372,11 @@ def put_funding(
     at_ms: int,
     partition: int,
     source: int,
+    segments: np.uint64,
 ) -> None:
-    """Write one move on a lease, keyed by institution, with the pots as they stand after it."""
+    """Write one move on a lease, keyed by institution, with the pots as they stand after it.
+    `segments`: those of an offer, one bit each, written where there is one.
+    """
     data = out.data
     key_start = out.used[1]
     start = put_place(data, key_start, names.text, names.institutions[institution])
@@ -399,6 +403,9 @@ def put_funding(
     at = put_int(data, at, leases[lease]["drawn_cents"])
     at = put_place(data, at, _LITERALS, _FUND_OVERDRAWN)
     at = put_int(data, at, leases[lease]["overdrawn_cents"])
+    if segments != 0:
+        at = put_place(data, at, _LITERALS, _FUND_SEGMENTS)
+        at = put_int(data, at, i64(segments))
     at = put_place(data, at, _LITERALS, _FUND_PARTITION)
     at = put_int(data, at, partition)
     at = put_place(data, at, _LITERALS, _END)

@@ -8,6 +8,11 @@ import typer
 Live = Annotated[Path, typer.Option(help="The deployment that is live.")]
 Id = Annotated[str, typer.Argument(help="Of the change, as `dipper change list` shows it.")]
 Who = Annotated[str, typer.Option("--as", help="Your name, as it stands in people.toml.")]
+Broker = Annotated[str, typer.Option(help="HOST:PORT that control runs on: go live there, too.")]
+Config = Annotated[
+    Path | None,
+    typer.Option(help="What workers were started from, with keys/control.key; it stays as it is."),
+]
 Key = Annotated[Path, typer.Option(help="Your private key, a file that `change key` wrote.")]
 
 
@@ -30,7 +35,9 @@ def register(app: typer.Typer) -> None:
     )(sign)
     group.command(name="list", epilog=f"Example: dipper change list {on}")(list_)
     group.command(epilog=f"Example: dipper change pack 0123456789abcdef {on} --out pack.html")(pack)
-    group.command(epilog=f"Example: dipper change back 0123456789abcdef {on} --as anna")(back)
+    running = "--live desk --as anna --broker 127.0.0.1:9092 --config mine"
+    group.command(epilog=f"Example: dipper change publish 0123456789abcdef {running}")(publish)
+    group.command(epilog=f"Example: dipper change back 0123456789abcdef {running}")(back)
     group.command(epilog=f"Example: dipper change withdraw 0123456789abcdef {on} --as anna")(
         withdraw
     )
@@ -125,12 +132,54 @@ def pack(
     typer.echo(f"{out}: {len(page) / 1e3:.0f} kB")
 
 
-def back(id: Id, live: Live, who: Who) -> None:
-    """Roll a live change back: what it replaced stands again."""
-    from streams.change.record import roll_back
+def publish(id: Id, live: Live, who: Who, broker: Broker = "", config: Config = None) -> None:
+    """Put a signed change in the place of what is live; what it replaces is archived beside it.
 
-    change = roll_back(live, id, who)
+    With --broker and --config also in force: prepared and activated in every partition of the
+    running workers. Refused where a signature lacks, or what is live is not what was compared.
+    """
+    import asyncio
+
+    from streams.change.live import publish_live
+    from streams.change.record import load_change
+    from streams.change.record import publish as publish_
+
+    version = ""
+    if running := _running(broker, config):
+        version = asyncio.run(publish_live(live, id, who, *running))
+    else:
+        publish_(live, id, who)
+    change = load_change(live, id)
+    for path in change.paths:
+        typer.echo(f"  {path}")
+    if version:
+        typer.echo(f"{version} is in force in every partition")
+    typer.echo(f"change {id} is {change.state}; to go back: dipper change back {id}")
+
+
+def back(id: Id, live: Live, who: Who, broker: Broker = "", config: Config = None) -> None:
+    """Roll a live change back: what it replaced stands again.
+
+    With --broker and --config the older version is activated in every partition, too.
+    """
+    import asyncio
+
+    from streams.change.live import back_live
+    from streams.change.record import load_change, roll_back
+
+    if running := _running(broker, config):
+        version = asyncio.run(back_live(live, id, who, *running))
+        typer.echo(f"{version} is in force in every partition")
+    else:
+        roll_back(live, id, who)
+    change = load_change(live, id)
     typer.echo(f"change {id} is {change.state}: {len(change.paths)} files stand as before")
+
+
+def _running(broker: str, config: Path | None) -> tuple[Path, str] | None:
+    if bool(broker) != (config is not None):
+        raise typer.BadParameter("--broker HOST:PORT and --config DIR go together")
+    return (config, broker) if config else None
 
 
 def withdraw(id: Id, live: Live, who: Who) -> None:

@@ -106,7 +106,6 @@ def init(
 _Broker = Annotated[str, typer.Option(help="HOST:PORT of the broker that control runs on.")]
 _Config = Annotated[Path, typer.Option(help="Folder of the deployment, with keys/control.key.")]
 _Institution = Annotated[str, typer.Argument(help="Its id.")]
-_ANSWER_S_MAX = 30.0
 
 
 def prepare(
@@ -121,16 +120,12 @@ def prepare(
     """
     import asyncio
 
-    from streams.control.bodies import bodies_of, publish_bodies
-    from streams.versions import save_version
+    from streams.control.activate import prepare as prepare_
 
-    version = save_version(config, folder)
-    bodies, large = bodies_of(config, version)
-    asyncio.run(publish_bodies(broker, bodies))
+    version, large, _ = asyncio.run(prepare_(broker, config, folder))
     if large:
         place = f"{config}/versions/{version}"
         typer.echo(f"{', '.join(large)}: too large for the topic; copy {place} to every worker")
-    _tell(broker, config, "prepare", version)
     typer.echo(f"prepared {version}; it goes live by: dipper control activate {version}")
 
 
@@ -142,13 +137,11 @@ def activate(
     """Put a prepared version into force, in each partition from an exact offset on. Going back is
     activating an older one.
     """
-    from streams.config import load_deployment
-    from streams.errors import DipperError
-    from streams.versions import version_folder
+    import asyncio
 
-    if not version_folder(config, version).is_dir() and load_deployment(config).version != version:
-        raise DipperError(f"{version} is not prepared; give its folder to dipper control prepare")
-    _tell(broker, config, "activate", version)
+    from streams.control.activate import activate as activate_
+
+    asyncio.run(activate_(broker, config, version))
     typer.echo(f"{version} is in force in every partition")
 
 
@@ -185,11 +178,9 @@ def cap(
 def _tell(broker: str, config: Path, verb: str, what: str) -> None:
     import asyncio
 
-    from streams.control.commands import ask
-    from streams.control.keys import load_private_key
-    from streams.control.records import Command
+    from streams.control.activate import tell
 
-    asyncio.run(ask(broker, load_private_key(config), Command(verb, what), _ANSWER_S_MAX))
+    asyncio.run(tell(broker, config, verb, what))
 
 
 _Folder = Annotated[Path, typer.Argument(help="Folder of the deployment, with keys/.")]
@@ -251,7 +242,7 @@ async def _control(
     from monitoring.control import ControlCollector
     from monitoring.endpoint import serve_metrics
     from monitoring.logs import start_logs
-    from streams.broker.topics import ensure_topics
+    from streams.broker.topics import ensure_topics, settings_amiss
     from streams.config import load_deployment
     from streams.control.budgets import Budgets
     from streams.control.commands import CommandDesk
@@ -269,6 +260,8 @@ async def _control(
     count = partitions or deployment.platform.partitions
     institutions = deployment.institution_ids
     await ensure_topics(broker, count, institutions=institutions)
+    for sentence in await settings_amiss(broker, institutions):
+        typer.echo(sentence)
     port, host = place
     async with (
         ControlProcess(broker, count, key, deployment.caps, verify) as control,
@@ -276,7 +269,7 @@ async def _control(
     ):
         with ExitStack() as stack:
             if port >= 0:
-                collector = ControlCollector(lambda: control.ticks, deployment.caps)
+                collector = ControlCollector(lambda: control.ticks, lambda: control.treasury.caps)
                 shown = stack.enter_context(serve_metrics(collector, port, host))
                 typer.echo(f"metrics on http://{host}:{shown}/metrics")
             typer.echo(f"control runs on {broker} for {count} partitions")

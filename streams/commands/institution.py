@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from streams.commands.change import Broker, Config
+
 Folder = Annotated[Path, typer.Argument(help="The institution's folder, or its deployment's.")]
 
 
@@ -68,17 +70,16 @@ def publish(
     change: Annotated[str, typer.Argument(help="Id of a change, as `dipper change list` shows.")],
     live: Annotated[Path, typer.Option(help="The deployment that is live.")],
     who: Annotated[str, typer.Option("--as", help="Your name, for the record.")],
+    broker: Broker = "",
+    config: Config = None,
 ) -> None:
     """Put a signed change in the place of what is live; what it replaces is archived beside it.
 
-    Refused where a signature lacks, or where what is live is no longer what was compared.
+    The same as `dipper change publish`.
     """
-    from streams.change.record import publish as publish_
+    from streams.commands.change import publish as publish_
 
-    made = publish_(live, change, who)
-    for path in made.paths:
-        typer.echo(f"  {path}")
-    typer.echo(f"change {change} is {made.state}; to go back: dipper change back {change}")
+    publish_(change, live, who, broker, config)
 
 
 def view(

@@ -65,9 +65,9 @@ async def _traffic(broker: str, config: Path, world: "WorldConfig", seconds: flo
     from streams.signals import stop_event
     from streams.simulate.world import World
 
-    stop, tally = stop_event(), Tally()
+    stop, deployment = stop_event(), load_deployment(config)
+    tally, caps = Tally(deployment.segments), deployment.caps
     partitions = await count_partitions(broker)
-    caps = load_deployment(config).caps
     live = World(world, time.time_ns() // 1_000_000)
     typer.echo(f"{world.applicants} applicants publish {world.rate_per_second:g} events a second")
     took = await Traffic(broker, live, tally, partitions, list(caps)).run(seconds, stop)

@@ -22,6 +22,14 @@ _OWN_CHANNEL = re.compile(r'^institution = "(\w+)"\n', re.MULTILINE)
 _CHANNELS = re.compile(r"^channels = \[(.*)\]$", re.MULTILINE)
 _NAME = re.compile(r'^name = "(.*)"$', re.MULTILINE)
 _CAPS = re.compile(r"^(\w+_cents) = ([\d_]+)$", re.MULTILINE)
+_SEGMENTS = """
+[[caps.segments]] # no more than so much of all to its best and its next best risks
+id = "good"
+bands = [0, 1]
+outstanding_cents = {0}
+commitment_cents = {1}
+outstanding_day_cents = {0}
+"""
 
 
 def make_crowd(config: Path, count: int) -> list[str]:
@@ -56,7 +64,10 @@ def _copy(model: Path, folder: Path, place: int, *, private: bool) -> None:
     share = _CAP_BPS[place % len(_CAP_BPS)]
     institution = _CAPS.sub(lambda cap: f"{cap[1]} = {int(cap[2]) * share // _BPS}", institution)
     institution = institution.replace(f'id = "{model.name}"', f'id = "{folder.name}"')
-    (folder / "institution.toml").write_text(_NAME.sub(rf'name = "\1 {place}"', institution))
+    institution = _NAME.sub(rf'name = "\1 {place}"', institution) + _SEGMENTS.format(
+        *(int(cents) * 4 // 5 for _, cents in _CAPS.findall(institution))
+    )
+    (folder / "institution.toml").write_text(institution)
     dropped = set()
     for path in sorted(model.glob("*.toml")):
         if path.name == "institution.toml":

@@ -20,12 +20,12 @@ from streams.broker.kafka import KafkaBroker
 from streams.broker.topics import ensure_topics
 from streams.config import load_deployment
 from streams.control.keys import init_keys, load_trusted, verifier
-from streams.control.records import Caps
 from streams.demo.crowd import make_crowd
 from streams.demo.processes import Processes, wait_until_served
 from streams.demo.tally import Tally
 from streams.demo.traffic import Traffic
 from streams.demo.watch import Watcher, watched
+from streams.deployment import Deployment
 from streams.errors import BrokerError, DipperError
 from streams.limits import SECOND_MS
 from streams.live import warm_up
@@ -93,7 +93,7 @@ def run_demo(
         urls = " ".join(processes.metrics_urls())
         say(f"{options.workers} workers serve {options.partitions} partitions at {broker}; {urls}")
         with watched(processes, watcher):
-            return asyncio.run(_traffic(options, broker, deployment.caps, processes, show))
+            return asyncio.run(_traffic(options, broker, deployment, processes, show))
 
 
 def copy_config(source: Path, folder: Path) -> Path:
@@ -119,7 +119,7 @@ async def _prepare(broker: str, partitions: int, institutions: list[str]) -> Non
 
 
 async def _traffic(
-    options: Options, broker: str, caps: Caps, processes: Processes, show: Show
+    options: Options, broker: str, deployment: Deployment, processes: Processes, show: Show
 ) -> tuple[dict[str, Any], Tally]:
     now_ms = time.time_ns() // 1_000_000
     config = WorldConfig(
@@ -133,7 +133,7 @@ async def _traffic(
         keep_truth=False,
     )
     world = World(config, now_ms - _HISTORY_MS, requests_from_ms=now_ms)
-    tally = Tally()
+    tally, caps = Tally(deployment.segments), deployment.caps
     began = time.monotonic()
     shown = [0.0]
 

@@ -1,11 +1,13 @@
 """Count what a demo published against what came back: every request decided, once, within caps."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from streams.control.book import Book
+from streams.control.parts import PartBook
 from streams.control.records import Caps
+from streams.funding.segments import SegmentCap
 from streams.schema import Cap
 
 Request = tuple[str, str]  # applicant, id of the request
@@ -14,7 +16,7 @@ Request = tuple[str, str]  # applicant, id of the request
 class Tally:
     """Requests out, decisions in. Times are seconds of one monotonic clock of the caller."""
 
-    def __init__(self) -> None:
+    def __init__(self, segments: Sequence[SegmentCap] = ()) -> None:
         self.published = 0
         self.decided: set[str] = set()
         self.outcomes: Counter[str] = Counter()
@@ -25,6 +27,7 @@ class Tally:
         self.duplicated = 0
         self.waits_s: list[float] = []
         self.book = Book()
+        self.parts = PartBook(segments)
         self.refused_with_budget = 0  # for capacity, while a lender had the money elsewhere
         self._asked_cents: dict[Request, int] = {}
         self._sent: dict[Request, float] = {}
@@ -72,6 +75,11 @@ class Tally:
             min(self.book.free(each, cap) for cap in Cap) >= asked_cents for each in institutions
         )
 
+    def on_move(self, move: Mapping[str, Any]) -> None:
+        """Count a record of `dipper.funding`; a repeat counts once."""
+        if self.book.take(move):
+            self.parts.take(move)
+
     def on_dead_letter(self, reason: str) -> None:
         """Count a dead letter by its reason."""
         self.dead_letters[reason] += 1
@@ -86,8 +94,8 @@ class Tally:
     def summary(self, seconds: float, caps: Caps) -> dict[str, Any]:
         """Return the demo's result over the `seconds` in which requests were sent.
 
-        `caps_exceeded` counts budgets of which more is leased or lent than there is, and moves of
-        money that do not add up, both by the book alone.
+        `caps_exceeded` counts budgets of which more is leased or lent than there is, caps by day
+        and segment among them, and moves of money that do not add up, by the books alone.
         """
         approved = self.outcomes["approved"]
         refused = self.refused_with_budget
@@ -102,7 +110,9 @@ class Tally:
             "decisions_per_second": round(len(self.decided) / seconds, 1) if seconds else 0.0,
             "p50_ms": self.wait_ms(0.50),
             "p99_ms": self.wait_ms(0.99),
-            "caps_exceeded": len(self.book.exceeded(caps)) + len(self.book.faults),
+            "caps_exceeded": len(self.book.exceeded(caps))
+            + len(self.parts.exceeded())
+            + len(self.book.faults),
             "capacity_with_budget_percent": round(100 * refused / approved, 3) if approved else 0.0,
             "institutions": len(caps),
             "institutions_deciding": len(self.judged),

@@ -107,7 +107,7 @@ class Traffic:
                         if self._tally.on_decision(decision, now_s):
                             self._world.on_decision(decision)
                     elif partition.topic == FUNDING.name:
-                        self._tally.book.take(orjson.loads(record.value))
+                        self._tally.on_move(orjson.loads(record.value))
                     else:
                         reason = dict(record.headers)["reason"]
                         self._tally.on_dead_letter(reason.decode())

@@ -7,6 +7,7 @@ from streams.counters import EXPIRED
 from streams.funding.leases import draw
 from streams.funding.life import OFFER_NEXT
 from streams.funding.moves import (
+    NO_SEGMENT,
     emit_move,
     end_offer,
     give_up_reservation,
@@ -98,7 +99,7 @@ def _open_line(state: State, names: Names, out: Out, events: Array, i: int, offe
         draw(state.leases, institution * CAPS + cap, amount)
         emit_move(
             state, names, out, _MOVE_DRAW, institution, cap, offers[offer]["lo"],
-            offers[offer]["hi"], amount, events[i]["at"], i,
+            offers[offer]["hi"], amount, events[i]["at"], i, NO_SEGMENT,
         )  # fmt: skip
     end_offer(state, offer, _OPENED)
 

@@ -12,11 +12,13 @@ from streams.funding.answers import find_offer
 from streams.funding.leases import draw, release, repay, reverse
 from streams.funding.life import LOAN_NEXT
 from streams.funding.moves import (
+    NO_SEGMENT,
     emit_move,
     end_offer,
     give_up_reservation,
     leave_reservation,
 )
+from streams.funding.segments import use_segments
 from streams.limits import LATE_MS_MAX, LOAN_PAID_CENTS_MAX
 from streams.schema import CAPS, FundingMove, LoanStep, OfferEvent, OfferState, Refusal
 from streams.state.ids import ids_have_room, remember_id
@@ -150,14 +152,17 @@ def _disburse(
     hi = offers[offer]["hi"]
     draw(state.leases, lease, principal)
     emit_move(
-        state, names, out, _MOVE_DRAW, institution, cap, lo, hi, principal, events[i]["at"], i
-    )
+        state, names, out, _MOVE_DRAW, institution, cap, lo, hi, principal, events[i]["at"], i,
+        NO_SEGMENT,
+    )  # fmt: skip
     if principal < amount:
         rest = amount - principal
         release(state.leases, lease, rest)
+        use_segments(state, institution, offers[offer]["segments"], offers[offer]["day"], -rest)
         emit_move(
-            state, names, out, _MOVE_RELEASE, institution, cap, lo, hi, rest, events[i]["at"], i
-        )
+            state, names, out, _MOVE_RELEASE, institution, cap, lo, hi, rest, events[i]["at"], i,
+            NO_SEGMENT,
+        )  # fmt: skip
 
 
 @kernel
@@ -197,9 +202,12 @@ def _move_principal(
         repay(state.leases, lease, amount_cents)
     else:
         reverse(state.leases, lease, -amount_cents)
+    # Principal that comes back, or is lent again, is no promise of that day.
+    use_segments(state, institution, offers[offer]["segments"], -1, -amount_cents)
     emit_move(
         state, names, out, _MOVE_REPAY if amount_cents > 0 else _MOVE_REVERSE, institution, cap,
         offers[offer]["lo"], offers[offer]["hi"], abs(amount_cents), events[i]["at"], i,
+        NO_SEGMENT,
     )  # fmt: skip
 
 

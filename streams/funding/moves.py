@@ -6,6 +6,7 @@ from streams.buffers import Out
 from streams.codec.encode import Names, put_funding
 from streams.compile import kernel
 from streams.funding.leases import balanced, release
+from streams.funding.segments import use_segments
 from streams.limits import LATE_MS_MAX
 from streams.schema import CAPS, FundingMove, OfferState
 from streams.state.index import delete_slot
@@ -16,6 +17,7 @@ _OFFERED = int(OfferState.OFFERED)
 _ACCEPTED = int(OfferState.ACCEPTED)
 _FREE = int(OfferState.FREE)
 _RELEASE = int(FundingMove.RELEASE)
+NO_SEGMENT = np.uint64(0)
 
 
 @kernel
@@ -31,9 +33,10 @@ def emit_move(
     amount_cents: int,
     at: int,
     source: int,
+    segments: np.uint64,
 ) -> None:
     """Count the move, check that the lease still balances, and write the record unless output is
-    off.
+    off. `segments`: those of an offer that is reserved.
     """
     partition = state.partition
     partition[0]["funding_seq"] += 1
@@ -41,7 +44,7 @@ def emit_move(
     if partition[0]["mute"] == 0:
         put_funding(
             out, names, state.leases, institution, cap, move, lo, hi, amount_cents,
-            partition[0]["funding_seq"], at, partition[0]["number"], source,
+            partition[0]["funding_seq"], at, partition[0]["number"], source, segments,
         )  # fmt: skip
 
 
@@ -60,9 +63,10 @@ def give_up_reservation(
     if cap >= 0:
         institution = offers[offer]["institution"]
         release(state.leases, institution * CAPS + cap, amount)
+        use_segments(state, institution, offers[offer]["segments"], offers[offer]["day"], -amount)
         emit_move(
             state, names, out, move, institution, cap, offers[offer]["lo"], offers[offer]["hi"],
-            amount, at, source,
+            amount, at, source, NO_SEGMENT,
         )  # fmt: skip
 
 

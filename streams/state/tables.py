@@ -7,6 +7,7 @@ import numpy as np
 from streams import schema
 from streams.buffers import Array
 from streams.limits import PAGE_EVENTS, VERSIONS_MAX, Limits
+from streams.state.segments import SEGMENT
 
 _LINE_BYTES = 64  # of a cache
 
@@ -33,6 +34,7 @@ class State(NamedTuple):
     leases: Array  # LEASE[institutions * CAPS], row institution * CAPS + cap
     institutions: Array  # INSTITUTION[institutions]
     versions: Array  # VERSION[VERSIONS_MAX]
+    segments: Array  # SEGMENT[caps by day and segment], by institution
 
 
 def empty_rows(layout: np.dtype[np.void], rows: int, first: int, stop: int) -> Array:
@@ -70,7 +72,9 @@ def _empty(rows: int, layout: np.dtype[np.void]) -> Array:
     return table
 
 
-def make_state(size: Limits, institutions: int, number: int, count: int, counters: int) -> State:
+def make_state(
+    size: Limits, institutions: int, number: int, count: int, counters: int, segments: int = 0
+) -> State:
     """Take the memory of partition `number` of `count`; every table empty, every free list full."""
     size.check()
     partition = np.zeros(1, schema.PARTITION)
@@ -94,4 +98,5 @@ def make_state(size: Limits, institutions: int, number: int, count: int, counter
         np.zeros(max(institutions, 1) * schema.CAPS, schema.LEASE),
         np.zeros(max(institutions, 1), schema.INSTITUTION),
         np.zeros(VERSIONS_MAX, schema.VERSION),
+        np.zeros(max(segments, 1), SEGMENT),
     )

@@ -11,16 +11,21 @@ from pathlib import Path
 
 import aiokafka
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from streams.broker import kafka
 from streams.broker.client import broker_kind, make_consumer, make_producer
 from streams.broker.embedded import EmbeddedBroker
 from streams.broker.server import BrokerServer, answers
-from streams.broker.topics import DEAD_LETTER_BYTES_MAX, EVENT_BYTES_MAX, ensure_topics
+from streams.broker.topics import (
+    DEAD_LETTER_BYTES_MAX,
+    EVENT_BYTES_MAX,
+    ensure_topics,
+    settings_amiss,
+)
 from streams.errors import BrokerError
-from streams.topology import DEAD_LETTERS, EVENTS, TOPICS
+from streams.topology import DEAD_LETTERS, EVENTS, EVIDENCE, TOPICS
 from tests.conftest import Broker
 
 _CODECS = ["gzip", "snappy", "lz4", "zstd"]
@@ -134,6 +139,20 @@ async def test_topics_are_made_once(fresh_broker: Broker) -> None:
     assert {each["topic"]: len(each["partitions"]) for each in found} == {
         topic.name: topic.partitions or 3 for topic in TOPICS
     }
+
+
+async def test_a_topic_with_another_retention_is_told(fresh_kafka_broker: Broker) -> None:
+    """Topics as we make them are as they should be; one that stood before with a week's retention
+    is named, with the command that mends it.
+    """
+    admin = AIOKafkaAdminClient(bootstrap_servers=fresh_kafka_broker.bootstrap)
+    await admin.start()
+    week = {"retention.ms": "604800000"}
+    await admin.create_topics([NewTopic(EVIDENCE.name, 2, 1, topic_configs=week)])
+    await admin.close()
+    await ensure_topics(fresh_kafka_broker.bootstrap, 2, institutions=["dawn"])
+    (told,) = await settings_amiss(fresh_kafka_broker.bootstrap, ["dawn"])
+    assert told.startswith(f"{EVIDENCE.name} has retention.ms=604800000 where -1 is needed")
 
 
 async def test_another_number_of_partitions_is_refused(fresh_broker: Broker) -> None:

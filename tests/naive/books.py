@@ -49,6 +49,8 @@ class Offer:
     amount: int
     offer_ms: int
     expires_at: int
+    asked_at: int = 0
+    segments: tuple[int, ...] = ()  # caps by day and segment that it counts on, by place
 
     @property
     def is_open(self) -> bool:
@@ -145,6 +147,8 @@ class Books:
     prepared: set[str] = field(default_factory=set)  # versions that may go live
     paused: set[int] = field(default_factory=set)  # institutions
     moves: int = 0  # funding records so far
+    # By place of a cap by day or segment, and day where it is by day: what is promised and lent.
+    segments: dict[tuple[int, int | None], int] = field(default_factory=dict)
     timers: list[tuple[int, int, Offer]] = field(default_factory=list)  # when, low half of id
 
     def wait(self, offer: Offer, until: int) -> None:

@@ -252,6 +252,55 @@ def small_deployment(folder: Path, **limits: int) -> Deployment:
     return with_versions(load_deployment(folder, LIMITS | limits))
 
 
+# Caps by day and segment that are reached soon, by institution.
+SEGMENTS = {
+    "dawn": """outstanding_day_cents = 250_001
+day_utc_offset_minutes = 480
+
+[[caps.segments]]
+id = "risky"
+products = ["cash_line"]
+bands = [1, 2]
+commitment_cents = 400_000
+
+[[caps.segments]]
+id = "regions"
+attribute = "region"
+values = ["north", "south"]
+outstanding_cents = 150_000
+commitment_day_cents = 500_000
+""",
+    "meadow": """
+[[caps.segments]]
+id = "loans"
+products = ["instalment_loan", "invoice_loan"]
+outstanding_cents = 700_000
+outstanding_day_cents = 600_000
+""",
+}
+
+
+def segmented_deployment(folder: Path) -> Deployment:
+    """Write and load the deployment with caps by day and segment, and a second version of it in
+    which one of them is lower.
+    """
+    write_segments(write_deployment(folder))
+    with TemporaryDirectory() as other:
+        second = write_segments(change(write_deployment(Path(other) / "config")))
+        path = second / "institutions" / "dawn" / "institution.toml"
+        path.write_text(path.read_text().replace("250_001", "150_000"))
+        save_version(folder, second)
+    return with_versions(load_deployment(folder, LIMITS))
+
+
+def write_segments(folder: Path) -> Path:
+    """Add SEGMENTS to a config folder."""
+    for institution, text in SEGMENTS.items():
+        path = folder / "institutions" / institution / "institution.toml"
+        path.write_text(path.read_text() + text)
+    return folder
+
+
 def change(folder: Path) -> Path:
     """Change prices, a cut-off, a rule, a model and the number of policies and rules."""
     dawn = folder / "institutions" / "dawn"

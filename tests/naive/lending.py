@@ -3,11 +3,12 @@
 Both tables of `streams/funding/life.py` decide what may follow what.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from streams.funding.life import LOAN_LIFE, OFFER_LIFE
-from streams.limits import LATE_MS_MAX, LOAN_PAID_CENTS_MAX
+from streams.funding.segments import SegmentCap
+from streams.limits import DAY_MS, LATE_MS_MAX, LOAN_PAID_CENTS_MAX
 from streams.schema import (
     Cap,
     EventType,
@@ -19,16 +20,24 @@ from streams.schema import (
 )
 from tests.naive.books import Books, Id, Line, Loan, Offer
 
-Emit = Callable[[FundingMove, tuple[int, int], Id | None, int, int], None]
-"""Writes a funding record: move, institution and cap, decision, amount, time."""
+Emit = Callable[[FundingMove, tuple[int, int], Id | None, int, int, int], None]
+"""Writes a funding record: move, institution and cap, decision, amount, time, mask of segments."""
 
 
 class Lending:
     """What happens to offers and loans; `emit` is told every move of money."""
 
-    def __init__(self, books: Books, emit: Emit) -> None:
+    def __init__(
+        self,
+        books: Books,
+        emit: Emit,
+        segments: Sequence[SegmentCap] = (),
+        institutions: Sequence[str] = (),
+    ) -> None:
         self.books = books
         self.emit = emit
+        self.segments = segments
+        self.institutions = institutions
 
     def move(self, move: FundingMove, offer: Offer, amount: int, at: int) -> None:
         """Move money of an offer between the pots of its lease, and tell."""
@@ -53,7 +62,28 @@ class Lending:
             lease.drawn += amount
             lease.free -= taken
             lease.overdrawn += amount - taken
-        self.emit(move, (offer.institution, offer.cap), offer.id, amount, at)
+        signs = {FundingMove.DRAW: 0, FundingMove.RESERVE: 1, FundingMove.REVERSE: 1}
+        repaid = move in {FundingMove.REPAY, FundingMove.REVERSE}
+        for place in offer.segments:
+            key = self.day(place, offer.asked_at)
+            if not (repaid and self.segments[place].daily):
+                used = self.books.segments.get(key, 0)
+                self.books.segments[key] = used + signs.get(move, -1) * amount
+        mask = 0
+        if move is FundingMove.RESERVE and offer.segments:
+            offer_first = self.first_segment(offer.institution)
+            mask = sum(1 << place - offer_first for place in offer.segments)
+        self.emit(move, (offer.institution, offer.cap), offer.id, amount, at, mask)
+
+    def first_segment(self, institution: int) -> int:
+        """Return the place of an institution's first cap by day or segment."""
+        ids = [cap.institution for cap in self.segments]
+        return ids.index(self.institutions[institution])
+
+    def day(self, place: int, at: int) -> tuple[int, int | None]:
+        """Return what the use of a cap is counted under."""
+        cap = self.segments[place]
+        return place, (at + cap.day_starts_ms) // DAY_MS if cap.daily else None
 
     def end(self, offer: Offer, state: OfferState) -> None:
         """An offer ends; its row stays for L."""

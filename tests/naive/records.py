@@ -158,11 +158,11 @@ class Writer:
         move: FundingMove,
         where: tuple[int, int],
         decision: Id | None,
-        what: tuple[int, int, int],
+        what: tuple[int, int, int, int],
         lease: Lease,
         offset: int,
     ) -> Record:
-        """`where`: institution and cap; `what`: seq, time and amount; `lease` as it stands now."""
+        """`where`: institution, cap; `what`: seq, time, amount, segments; `lease` as it stands."""
         institution = self.deployment.institution_ids[where[0]]
         fields: dict[str, Any] = {
             "type": move.name.lower().replace("_", "-"),
@@ -179,6 +179,8 @@ class Writer:
             "reserved_cents": lease.reserved,
             "drawn_cents": lease.drawn,
             "overdrawn_cents": lease.overdrawn,
-            "partition": self.partition,
         }
+        if what[3]:
+            fields["segments"] = what[3]
+        fields["partition"] = self.partition
         return Record(OUT_FUNDING, offset, institution.encode(), json_text(fields).encode())

@@ -94,7 +94,9 @@ class NaiveStep:
         pairs = [(n, cap) for n in range(len(deployment.institutions)) for cap in Cap]
         self.books = Books({(n, int(cap)): Lease() for n, cap in pairs})
         self.books.prepared.add(deployment.version)
-        self.lending = Lending(self.books, self._emit)
+        self.lending = Lending(
+            self.books, self._emit, deployment.segments, deployment.institution_ids
+        )
         self.counters: Counter[tuple[str, str]] = Counter()
         self._records: list[Record] = []
         self._offset = 0
@@ -112,10 +114,16 @@ class NaiveStep:
         return self._records
 
     def _emit(
-        self, move: FundingMove, where: tuple[int, int], id: Id | None, amount: int, at: int
+        self,
+        move: FundingMove,
+        where: tuple[int, int],
+        id: Id | None,
+        amount: int,
+        at: int,
+        segments: int = 0,
     ) -> None:
         self.books.moves += 1
-        what = (self.books.moves, at, amount)
+        what = (self.books.moves, at, amount, segments)
         lease = self.books.leases[where]
         self._records.append(self.writer.move(move, where, id, what, lease, self._offset))
 
@@ -354,8 +362,13 @@ class NaiveStep:
                 verdict["reasons"] |= mask_of(["institution_paused"])
                 continue
             where = verdict["institution"], verdict["cap"]
-            if where[1] < 0 or self.books.leases[where].can_reserve(verdict["amount_cents"]):
-                return self._approve(event, verdicts, row, line)
+            if where[1] < 0:
+                return self._approve(event, verdicts, row, line, ())
+            segments = self._segments(event, verdict)
+            if self.books.leases[where].can_reserve(verdict["amount_cents"]) and all(
+                self._has_room(place, event["at"], verdict["amount_cents"]) for place in segments
+            ):
+                return self._approve(event, verdicts, row, line, segments)
             verdict["outcome"] = Outcome.CAPACITY
             verdict["reasons"] |= mask_of(["capacity"])
         result = {"verdicts": verdicts, "chosen": -1, "expires_at": 0}
@@ -366,8 +379,31 @@ class NaiveStep:
         reason = "line_unknown" if unknown_line else "no_institution"
         return result | {"outcome": Outcome.ELIGIBILITY, "reasons": mask_of([reason])}
 
+    def _segments(self, event: Event, verdict: dict[str, Any]) -> tuple[int, ...]:
+        """Return the places of the caps by day and segment that an offer falls in."""
+        institution = self.deployment.institution_ids[verdict["institution"]]
+        known = self.books.people[event["applicant"]].attributes
+        return tuple(
+            place
+            for place, cap in enumerate(self.live.segments)
+            if (cap.institution, cap.cap) == (institution, verdict["cap"])
+            if cap.products >> event["product"] & 1 and cap.bands >> verdict["band"] & 1
+            if cap.attribute < 0
+            or (cap.attribute in known and cap.values >> int(known[cap.attribute]) & 1)
+        )
+
+    def _has_room(self, place: int, at: int, amount: int) -> bool:
+        part, rest = divmod(self.live.segments[place].amount_cents, self.partitions)
+        share = part + (self.partition < rest)
+        return self.books.segments.get(self.lending.day(place, at), 0) + amount <= share
+
     def _approve(
-        self, event: Event, verdicts: list[dict[str, Any]], row: int, line: Line | None
+        self,
+        event: Event,
+        verdicts: list[dict[str, Any]],
+        row: int,
+        line: Line | None,
+        segments: tuple[int, ...],
     ) -> dict[str, Any]:
         verdict, id = verdicts[row], (event["key_hi"], event["key_lo"])
         offer = Offer(
@@ -384,6 +420,8 @@ class NaiveStep:
             amount=verdict["amount_cents"],
             offer_ms=verdict["offer_ms"],
             expires_at=max(event["at"], self.books.time or 0) + verdict["offer_ms"],
+            asked_at=event["at"],
+            segments=segments,
         )
         self.books.offers[id] = offer
         self.books.wait(offer, offer.expires_at)

@@ -13,9 +13,10 @@ from streams.funding.moves import end_offer
 from streams.funding.reserve import choose_funded
 from streams.schema import OfferState, Outcome
 from streams.state.index import find_pair, insert_slot
+from streams.state.tables import make_state
 from tests.naive.books import Lease
 from tests.naive.deployments import with_limits
-from tests.streams.state.build import small_state, u64
+from tests.streams.state.build import SMALL, small_state, u64
 from tests.tables.desk import Desk
 
 MOVES = ("grant", "give_back", "reserve", "draw", "release", "repay", "reverse")
@@ -82,8 +83,9 @@ def test_the_first_offer_that_can_be_funded_is_chosen(
     the institution is paused; those after it stay as they are.
     """
     count = len(offers)
-    institutions = np.zeros(max(count, 1), schema.INSTITUTION)
-    verdicts, leases = np.zeros(count, schema.VERDICT), np.zeros(2 * max(count, 1), schema.LEASE)
+    state = make_state(SMALL, count, 0, 1, 8)
+    institutions, leases = state.institutions, state.leases
+    verdicts, decision = np.zeros(count, schema.VERDICT), np.zeros(1, schema.DECISION)
     order = np.arange(count, dtype=np.int32)[::-1].copy()
     for row, (cap, amount, overdrawn, paused) in enumerate(offers):
         institutions[row]["paused"] = paused
@@ -94,7 +96,8 @@ def test_the_first_offer_that_can_be_funded_is_chosen(
             leases[2 * row + cap]["overdrawn_cents"] = overdrawn
     fits = [not off and (c < 0 or (amount <= 5 and not over)) for c, amount, over, off in offers]
     wanted = max((row for row in range(count) if fits[row]), default=-1)
-    assert choose_funded(leases, institutions, verdicts, order, count) == wanted
+    assert choose_funded(state, decision, verdicts, order, count, 0, 0, 0) == wanted
+    assert decision[0]["segments"] == 0
     for row, (_, _, _, paused) in enumerate(offers):
         lost = Outcome.ELIGIBILITY if paused else Outcome.CAPACITY
         assert verdicts[row]["outcome"] == (lost if row > wanted else Outcome.APPROVED)
