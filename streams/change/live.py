@@ -7,7 +7,8 @@ offset it must decide again in every fold. What changed since stands beside it, 
 1. Lay the change over the records, aside, and save that as a version: what is refused is refused
    here, with nothing changed.
 2. Publish into the records (`record.publish`).
-3. Prepare, leave workers the time to load, activate. Died before, publish again: 1 and 3 may be done twice, 2 is passed over.
+3. Prepare, leave workers the time to load, activate. Died before, publish again: 1 and 3 may be
+   done twice, 2 is passed over.
 """
 
 import asyncio
