@@ -15,3 +15,8 @@ Side = Annotated[str | None, typer.Option(help="Only requests of this side: cons
 First = Annotated[
     bool, typer.Option("--first", help="Replay without policies: they name no model yet.")
 ]
+
+
+def note(remark: str) -> None:
+    """Say a remark on standard error: what a program reads stands on standard output."""
+    typer.echo(f"note: {remark}", err=True)

@@ -15,7 +15,7 @@ Dying anywhere leaves files that are half written, and nothing else; run it agai
 import base64
 import shutil
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -38,6 +38,7 @@ from streams.deployment import Deployment
 from streams.dump import dump_path, pack_output
 from streams.evidence import read_candidates, read_evidence, split_evidence
 from streams.gather import LINES, PACKED, PACKED_BYTES, VALUES, gather
+from streams.limits import DAY_MS
 from streams.partition import Output, Partition, read_dead_letters
 from streams.schema import Refusal
 from streams.sources import Source, open_source
@@ -51,8 +52,16 @@ from streams.topology import (
 )
 from streams.versions import with_versions
 
+_SORT = "sort lines and ticks by the time at which each fact became known"
 # In the order of `topology.STEP_OUTPUTS`.
 FILES = ("decisions.jsonl", "evidence.bin", "funding.jsonl", "dead-letters.jsonl")
+LATE_MS = DAY_MS
+"""Further behind the time that its partition had reached, an event is told as out of order."""
+_REMEDIES = {
+    Refusal.NOT_STARTED: 'a line {"type":"tick","at":…} must stand before them',
+    Refusal.TOO_FAR_AHEAD: _SORT,
+    Refusal.TOO_OLD: _SORT,
+}
 _COPY_BYTES = 1_048_576
 _BLOCKS_AHEAD = 8  # read, and not yet decided by every partition
 # How records of a topic stand in its file; dead letters are written one by one.
@@ -71,8 +80,10 @@ class Progress(NamedTuple):
 class ReplayResult:
     """What a replay wrote: counts, and frames that are read when first asked for.
 
-    `written` counts records by output: decisions, evidence, funding, dead letters. Without `folder`
-    the bytes stand in `data`, by output, partitions in order.
+    `written` counts records by output: decisions, evidence, funding, dead letters; `refused` those
+    that changed nothing, by reason (`schema.Refusal`), repeats among them; `late` those taken more
+    than LATE_MS behind the time that their partition had reached. Without `folder` the bytes stand
+    in `data`, by output, partitions in order.
     """
 
     deployment: Deployment
@@ -80,6 +91,27 @@ class ReplayResult:
     written: tuple[int, ...]
     folder: Path | None
     data: tuple[bytes, ...]
+    refused: Mapping[str, int]
+    late: int
+
+    def remarks(self) -> list[str]:
+        """Return a sentence for what the log held and no decision knows, with counts: records
+        refused, repeats, events out of order.
+        """
+        told = []
+        for name, count in self.refused.items():
+            remedy = _REMEDIES.get(
+                Refusal[name.upper()], "--out FOLDER keeps their bytes and places"
+            )
+            if name == Refusal.DUPLICATE.name.lower():
+                remedy = "only the first of the same id counts"
+            told.append(f"{count:,} of {self.records:,} records are refused, {name}: {remedy}")
+        if self.late:
+            told.append(
+                f"{self.late:,} of {self.records:,} records are out of order, a day or more behind"
+                f" the log's time: requests before them do not know them; {_SORT}"
+            )
+        return told
 
     @cached_property
     def decisions(self) -> pl.DataFrame:
@@ -149,7 +181,10 @@ def replay(
         ]
         records = _decide(lanes, opened, on_progress)
         data = sink.finish()
-    return ReplayResult(deployment, records, tuple(sink.written.sum(axis=0).tolist()), folder, data)
+    counts = sink.refused.sum(axis=0)
+    refused = {each.name.lower(): int(counts[each]) for each in Refusal if each and counts[each]}
+    written = tuple(sink.written.sum(axis=0).tolist())
+    return ReplayResult(deployment, records, written, folder, data, refused, int(sink.late.sum()))
 
 
 def _decide(
@@ -216,6 +251,9 @@ class _Sink:
 
     def __init__(self, partitions: int, folder: Path | None, dump: Path | None) -> None:
         self.written = np.zeros((partitions, len(STEP_OUTPUTS)), np.int64)
+        self.refused = np.zeros((partitions, len(Refusal)), np.int64)
+        self.late = np.zeros(partitions, np.int64)
+        self._reached = np.zeros(partitions, np.int64)
         self._partitions = partitions
         self._folder = folder
         self._dump = dump
@@ -256,10 +294,26 @@ class _Sink:
                 if self._dumps:
                     size, _ = gather(out, topic, PACKED, memory)
                     self._dumps[partition][topic].write(memory[:size].data)
-        self.write_each(partition, read_dead_letters(out, batch, partition))
+        self._count(partition, batch)
+        self._write_letters(partition, read_dead_letters(out, batch, partition))
+
+    def _count(self, partition: int, batch: Batch) -> None:
+        """Count what of a batch was refused, and what stands out of order."""
+        events = batch.events[: batch.used[0]]
+        self.refused[partition] += np.bincount(events["refusal"], minlength=len(Refusal))
+        at = np.append(self._reached[partition], events["at"][events["refusal"] == 0])
+        reached = np.maximum.accumulate(at)
+        self.late[partition] += np.count_nonzero(reached - at > LATE_MS)
+        self._reached[partition] = reached[-1]
 
     def write_each(self, partition: int, letters: Iterable[Output]) -> None:
-        """Take dead letters."""
+        """Take dead letters of records that no batch holds."""
+        kept = list(letters)
+        for letter in kept:
+            self.refused[partition, Refusal[dict(letter.headers)["reason"].decode().upper()]] += 1
+        self._write_letters(partition, kept)
+
+    def _write_letters(self, partition: int, letters: Iterable[Output]) -> None:
         for letter in letters:
             self._parts[partition][OUT_DEAD_LETTER].write(_as_line(letter))
             self.written[partition, OUT_DEAD_LETTER] += 1

@@ -8,7 +8,7 @@ from the log's own loan events by a definition.
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from models.train.label import BAD, GOOD, labels_of, read_definition
 from models.train.split import PROPENSITY
 from streams.config import PUBLIC_KEY_FILE, load_deployment
 from streams.replay import replay
+from streams.topology import OUT_DECISION
 
 # `propensity` may stand beside them: the chance, 0 to 1, that the request had of being approved.
 LABELS = {"applicant": pl.String, "id": pl.String, "bad": pl.Int8, "known_at": pl.Int64}
@@ -69,6 +70,7 @@ def dataset(
     policies: bool = True,
     partitions: int = 1,
     every: bool = False,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> pl.DataFrame:
     """Return one row a labelled request, oldest first: REQUEST, label, bad, known_at, and every
     feature; also `propensity` where the labels have it.
@@ -81,6 +83,7 @@ def dataset(
     `events` is what `streams.replay` reads: a file of events, a kept log, a topic.
     Without `policies` the log is replayed with no lender, for a first model, which its policies
     cannot name yet: every request is declined, so offers, lines and loans of ours leave no trace.
+    `tell` gets a sentence, with a count, for whatever of the log or the labels is not in it.
     Raises `ModelError` where nothing is left, and what `replay` raises.
     """
     definition = known = None
@@ -90,12 +93,29 @@ def dataset(
         known = labels if isinstance(labels, pl.DataFrame) else read_labels(labels)
     with _folder(config, policies=policies) as folder:
         result = replay(events, load_deployment(folder, features="all"), partitions=partitions)
+    if not result.written[OUT_DECISION]:
+        raise ModelError(
+            f"{events}: it holds no request that could be decided"
+            f" ({'; '.join(result.remarks()) or 'no application or drawdown'})."
+        )
+    for remark in result.remarks():
+        tell(remark)
     if definition is not None:
         book = read_book(events, until_ms=as_of_ms)
         known = labels_of(result.decisions, book, definition)
     assert known is not None
     if as_of_ms is not None:
+        before = known.height
         known = known.filter(pl.col("known_at").is_null() | (pl.col("known_at") <= as_of_ms))
+        if known.height < before:
+            tell(f"{before - known.height:,} of {before:,} labels were not known by then: left out")
+    strangers = known.join(
+        result.decisions, left_on=("applicant", "id"), right_on=("applicant", "request"), how="anti"
+    ).height
+    if strangers:
+        tell(
+            f"{strangers:,} of {known.height:,} labels are of requests that the log did not decide"
+        )
     products = None
     if side is not None:
         products = [p.id for p in load_platform(config).products if p.side == side]

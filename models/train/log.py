@@ -1,7 +1,7 @@
 """From a log and its labels to a model, as `dipper train` and a notebook do it."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,22 +37,30 @@ def train_on_log(
     policies: bool = True,
     parameters: Mapping[str, Any] | None = None,
     reject_odds: float | None = None,
+    tell: Callable[[str], None] = lambda _: None,
     **split: Any,
 ) -> TrainingResult:
     """Replay `events` under `config`, train on the requests that `labels` know, write to `folder`.
 
-    `features`: names, a file of names, or None for all that say something. `side`, `as_of_ms` and
-    `policies` as in `models.train.dataset.dataset`, `split` (kind, fractions or boundaries_ms,
-    rounds_max, tries, seed ...) as in `models.train.fit.train`. The model is held to the catalog's
-    hints on how risk moves with a feature. `reject_odds`: requests that nobody is known to have
-    lent on teach too, by the assumption that `models.train.reject` names. Raises ModelError, and
-    what a replay raises.
+    `features`: names, a file of names, or None for all that say something. `side`, `as_of_ms`,
+    `policies` and `tell` as in `models.train.dataset.dataset`, `split` (kind, fractions or
+    boundaries_ms, rounds_max, tries, seed ...) as in `models.train.fit.train`. The model is held to
+    the catalog's hints on how risk moves with a feature. `reject_odds`: requests that nobody is
+    known to have lent on teach too, by the assumption that `models.train.reject` names. Raises
+    ModelError, and what a replay raises.
     """
     catalog = catalog_of(config)
     if isinstance(features, Path):
         features = read_features(features, catalog)
     whole = dataset(
-        events, labels, config, side=side, as_of_ms=as_of_ms, policies=policies, every=True
+        events,
+        labels,
+        config,
+        side=side,
+        as_of_ms=as_of_ms,
+        policies=policies,
+        every=True,
+        tell=tell,
     )
     frame = labelled(whole)
     names = trainable(frame, catalog) if features is None else list(features)

@@ -7,7 +7,7 @@ import typer
 
 from streams.commands.train import day_ms
 from streams.errors import DipperError
-from streams.options import Events, First, Label, Side
+from streams.options import Events, First, Label, Side, note
 
 if TYPE_CHECKING:
     import polars as pl
@@ -49,7 +49,14 @@ def dataset(
     as_of_ms = None if as_of is None else day_ms(as_of)
     try:
         frame = sets.dataset(
-            events, label, config, side=side, as_of_ms=as_of_ms, policies=not first, every=True
+            events,
+            label,
+            config,
+            side=side,
+            as_of_ms=as_of_ms,
+            policies=not first,
+            every=True,
+            tell=note,
         )
     except (CatalogError, ModelError, PolicyError, OSError) as error:
         raise DipperError(str(error)) from error

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from streams.errors import DipperError
-from streams.options import Events, First, Label, Side
+from streams.options import Events, First, Label, Side, note
 
 
 def register(app: typer.Typer) -> None:
@@ -45,7 +45,7 @@ def describe(
     from models.train.describe import describe_features
 
     try:
-        frame = dataset(events, label, config, side=side, policies=not first)
+        frame = dataset(events, label, config, side=side, policies=not first, tell=note)
         names = trainable(frame, catalog_of(config), "platform")
         told = describe_features(frame, sorted({*names, *trainable(frame, catalog_of(config))}))
     except (CatalogError, ModelError, PolicyError, OSError) as error:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from streams.errors import DipperError
+from streams.options import note
 
 if TYPE_CHECKING:
     from streams.replay import Progress
@@ -174,6 +175,8 @@ def _decide(
         f"read {result.records} records: {decisions} decisions, {funding} funding records, "
         f"{dead_letters} dead letters"
     )
+    for remark in result.remarks():
+        note(remark)
     if as_json:
         figures = {
             "events": result.records,
@@ -181,6 +184,8 @@ def _decide(
             "decisions": decisions,
             "funding": funding,
             "dead_letters": dead_letters,
+            "refused": dict(result.refused),
+            "out_of_order": result.late,
         }
         typer.echo(orjson.dumps(figures).decode())
 
@@ -230,6 +235,8 @@ def _study(question: "Question", *, quiet: bool, as_json: bool) -> None:
 
     with progress(f"replay {question.source}", quiet=quiet) as show:
         figures = study(question, on_progress=show)
+    for remark in figures["remarks"]:
+        note(remark)
     _show(figures)
     if as_json:
         typer.echo(orjson.dumps(figures).decode())

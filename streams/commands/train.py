@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from streams.errors import DipperError
-from streams.options import Events, First, Label, Side
+from streams.options import Events, First, Label, Side, note
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -134,7 +134,7 @@ def _train(
 
     try:
         with Console(stderr=True).status("replaying the log, then training"):
-            return train_on_log(events, label, config, out, **options)
+            return train_on_log(events, label, config, out, tell=note, **options)
     except (CatalogError, ModelError, PolicyError, OSError) as error:
         raise DipperError(str(error)) from error
 

@@ -17,6 +17,7 @@ def summarise(comparison: Comparison, cut_offs_ppm: list[int] | None = None) -> 
     figures: dict[str, Any] = {
         "mode": comparison.mode.value,
         "events": comparison.result.records,
+        "remarks": comparison.result.remarks(),
         "seconds": round(comparison.seconds, 3),
         "events_per_second": round(comparison.result.records / max(comparison.seconds, 1e-9)),
         **impact(comparison),

@@ -1,5 +1,6 @@
 """`dipper train`, from a simulated log to a model that a deployment loads."""
 
+import gzip
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from models.scorecard import parse_scorecard
 from models.train.dataset import dataset
 from models.train.log import read_features
 from streams.cli import app
+from streams.config import load_deployment
+from streams.replay import replay
 from streams.simulate.log import Written, write_log
 from streams.simulate.world import WorldConfig
 
@@ -134,6 +137,48 @@ def test_declined_requests_teach_on_request(
     truth = everybody.filter(pl.col("at") >= int(everybody["at"].quantile(0.7) or 0))
     rate = int(truth["bad"].sum()) / truth.height
     assert arm["bad_rate"]["low"] < rate < arm["bad_rate"]["high"]
+
+
+def test_a_log_out_of_order_is_counted(log: tuple[Path, Path, Written], tmp_path: Path) -> None:
+    """Lines in any order are all accounted for: taken, or refused by a reason with its count; those
+    far behind the log's time are counted too, and the commands say both.
+    """
+    events, labels, written = log
+    with gzip.open(events, "rb") as file:
+        lines = file.read().splitlines()
+    ordered = replay(events, load_deployment(POLICIES))
+    assert (dict(ordered.refused), ordered.late, ordered.remarks()) == ({}, 0, [])
+    kinds = [orjson.loads(line)["type"] for line in lines]
+    first = [place for place, kind in enumerate(kinds) if kind == "activity"][:20]
+    moved = [line for place, line in enumerate(lines) if place not in first]
+    late = replay(_lines(tmp_path / "late.jsonl", [*moved, *(lines[k] for k in first)]), POLICIES)
+    assert (dict(late.refused), late.late) == ({}, 20)
+    assert "20 of" in late.remarks()[0]
+    np.random.default_rng(1).shuffle(lines)
+    path = _lines(tmp_path / "shuffled.jsonl", lines)
+    shuffled = replay(path, POLICIES)
+    assert sum(shuffled.refused.values()) == shuffled.written[3] > 0
+    assert {"too_old", "too_far_ahead"} <= set(shuffled.refused)
+    arguments = [str(path), "--label", str(labels), "--config", str(POLICIES)]
+    done = CliRunner().invoke(app, ["dataset", *arguments, "--out", str(tmp_path / "d.csv")])
+    for name, count in shuffled.refused.items():
+        assert f"{count:,} of {shuffled.records:,} records are refused, {name}" in done.stderr
+    undecided = written.requests - shuffled.written[0]
+    assert f"{undecided:,} of {written.requests:,} labels are of requests" in done.stderr
+
+
+def test_a_log_without_time_is_told(log: tuple[Path, Path, Written], tmp_path: Path) -> None:
+    """Where no tick stands in the log nothing can be decided, and the sentence says what to add."""
+    with gzip.open(log[0], "rb") as file:
+        lines = [line for line in file.read().splitlines() if b'"tick"' not in line]
+    path = _lines(tmp_path / "timeless.jsonl", lines)
+    with pytest.raises(ModelError, match=r'no request that could be decided .*"tick"'):
+        dataset(path, log[1], POLICIES)
+
+
+def _lines(path: Path, lines: list[bytes]) -> Path:
+    path.write_bytes(b"\n".join(lines) + b"\n")
+    return path
 
 
 def test_missing_labels_are_told(tmp_path: Path) -> None:
