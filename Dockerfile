@@ -16,7 +16,9 @@ COPY streams streams
 COPY features features
 COPY models models
 COPY monitoring monitoring
-RUN pip install --no-cache-dir --no-deps --editable .
+# The user below may not write here: without this each start compiles every module to bytecode anew.
+RUN pip install --no-cache-dir --no-deps --editable . \
+    && python -m compileall -q streams features models monitoring
 
 # Compiled kernels are kept here: mount a volume, and a restart does not compile again.
 ENV XDG_CACHE_HOME=/var/cache/dipper

@@ -10,6 +10,7 @@ import numpy as np
 
 from streams.buffers import Array, Batch
 from streams.compile import kernel
+from streams.schema import EVENT, Lane, Refusal
 
 # Behind the last record, so that a word is read whole wherever it begins.
 PAD_BYTES = 8
@@ -17,11 +18,16 @@ PAD_BYTES = 8
 # What `take_rows` ends with.
 TAKE_DONE, TAKE_FULL, TAKE_OVERSIZE = range(3)
 
+_SLOW, _NONE = int(Lane.SLOW), int(Refusal.NONE)
+_NO_EVENTS = np.zeros(0, EVENT)
+_NO_ROWS = np.zeros(0, np.int32)
+
 
 class Block(NamedTuple):
     """Records in log order, of any partitions.
 
-    Bytes of row `i` are `data[start[i] : start[i] + len[i]]`; a len of -1 is null.
+    Bytes of row `i` are `data[start[i] : start[i] + len[i]]`; a len of -1 is null. A source that
+    has read a record for its key may hand on the event, so that nobody reads it twice.
     """
 
     data: Array  # uint8[bytes]
@@ -31,6 +37,8 @@ class Block(NamedTuple):
     key_len: Array
     value_start: Array
     value_len: Array
+    events: Array = _NO_EVENTS  # EVENT[any]; one of lane SLOW is not read yet
+    event_row: Array = _NO_ROWS  # int32[rows or 0]: its place in `events`, -1 none
 
 
 def make_block(
@@ -81,6 +89,22 @@ def number_rows(partition: Array, next_offset: Array, offset: Array) -> None:
 
 
 @kernel
+def _take_event(block: Block, row: int, batch: Batch, at: int) -> None:
+    """Copy the event of a block's row, where it has one, to row `at` of the batch, where its bytes
+    stand already. Behind a row without one it is left out.
+    """
+    if row >= block.event_row.shape[0] or batch.used[2] != at or block.event_row[row] < 0:
+        return
+    batch.events[at] = block.events[block.event_row[row]]
+    batch.used[2] = at + 1
+    event = batch.events[at]
+    if event["lane"] != _SLOW and event["refusal"] == _NONE:
+        moved = batch.value_start[at] - block.value_start[row]
+        event["applicant_start"] += moved
+        event["id_start"] += moved
+
+
+@kernel
 def take_rows(block: Block, number: int, row: int, rows_max: int, batch: Batch) -> tuple[int, int]:
     """Append the records of partition `number` from `row` of the block on to a `Batch`, which then
     holds `rows_max` rows at most.
@@ -103,6 +127,7 @@ def take_rows(block: Block, number: int, row: int, rows_max: int, batch: Batch) 
         used += max(key_len, 0)
         batch.value_start[at], batch.value_len[at] = used, value_len
         copy_bytes(block.data, block.value_start[row], value_len, batch.data, used)
+        _take_event(block, row, batch, at)
         batch.used[0], batch.used[1] = at + 1, used + max(value_len, 0)
         row += 1
     return row, TAKE_DONE

@@ -19,11 +19,12 @@ class Batch(NamedTuple):
 
     Bytes of row `i` are `data[start[i] : start[i] + len[i]]`; a len of -1 is null.
     `used[0]` rows, `used[1]` bytes. The slow lane appends decoded text behind the records, so bytes
-    may grow while a batch is decoded; `raw` and `events` are filled by decode, row for row.
+    may grow while a batch is decoded; `raw` and `events` are filled by decode, row for row. Of the
+    first `used[2]` rows the door has filled `events` already, as decode would.
     """
 
     data: Array  # uint8[batch_bytes]
-    used: Array  # int64[2]
+    used: Array  # int64[3]
     offset: Array  # int64[rows]
     key_start: Array  # int64[rows]
     key_len: Array
@@ -49,7 +50,7 @@ def make_batch(size: limits.Limits) -> Batch:
     rows = size.batch_rows
     return Batch(
         np.zeros(size.batch_bytes, np.uint8),
-        np.zeros(2, np.int64),
+        np.zeros(3, np.int64),
         np.zeros(rows, np.int64),
         np.zeros(rows, np.int64),
         np.zeros(rows, np.int64),

@@ -14,6 +14,7 @@ from streams.counters import HALTED_ROOM
 from streams.funding.leases import reserve
 from streams.funding.segments import day_of, use_segments
 from streams.schema import CAPS, EventType, OfferState, Outcome
+from streams.state.free import free_after
 from streams.state.index import insert_slot
 from streams.state.tables import State
 from streams.state.timers import push_timer, timers_have_room
@@ -63,7 +64,7 @@ def _write_offer(
     partition = state.partition
     offers = state.offers
     offer = i64(partition[0]["free_offer"])
-    partition[0]["free_offer"] = offers[offer]["next"]
+    partition[0]["free_offer"] = free_after(offers["next"], offer)
     partition[0]["offers_used"] += 1
     amount = verdicts[v]["amount_cents"]
     offers[offer]["lo"] = decision[0]["lo"]

@@ -171,7 +171,8 @@ def replay(
     if not isinstance(config, Deployment):
         config = with_versions(load_deployment(Path(config)))
     deployment = config
-    opened = open_source(source, partitions, deployment.caps, deployment.platform.decision_key)
+    caps, key = deployment.caps, deployment.platform.decision_key
+    opened = open_source(source, partitions, caps, key, deployment.symbols)
     verify = opened.verify or verifier(load_trusted(deployment.folder))
     folder = None if out is None else Path(out)
     with _Sink(opened.partitions, folder, None if dump is None else Path(dump)) as sink:

@@ -25,9 +25,11 @@ from streams.broker.client import log_end, make_consumer
 from streams.broker.lines import Line, LineFile, read_line
 from streams.broker.publish import partition_of
 from streams.broker.topics import count_partitions
+from streams.codec.symbols import Symbols
 from streams.control.records import Caps, ControlLog, Entry, Position, split_signature
 from streams.errors import BrokerError, DipperError
 from streams.partition import Input, input_of
+from streams.schema import EVENT
 from streams.split import (
     ODD,
     Piece,
@@ -76,31 +78,42 @@ class Source(NamedTuple):
 
 
 def open_source(
-    source: str | Path | pl.DataFrame, partitions: int | None, caps: Caps, secret: bytes
+    source: str | Path | pl.DataFrame,
+    partitions: int | None,
+    caps: Caps,
+    secret: bytes,
+    symbols: Symbols | None = None,
 ) -> Source:
     """Open what is to be replayed; `DipperError` where it cannot be read.
 
     `source`: a path to JSON Lines (.gz too) or Parquet, a frame, or `kafka://HOST:PORT[/TOPIC]`.
     Parquet and frames have a column `value` (events, as lines of a file), and where they are a log
     also `partition`, `key` and `offset`. `partitions` is 1 for files where not given; of a log it
-    is what the log has. `secret` marks the control events that are made here.
+    is what the log has. `secret` marks the control events that are made here. With `symbols`, those
+    of the deployment that decides, lines of a file are read into events at once.
     """
     if isinstance(source, str) and source.startswith(KAFKA):
         return _topic(source)
     if isinstance(source, pl.DataFrame):
-        return _frame(source.lazy(), "the frame", partitions, caps, secret)
+        return _frame(source.lazy(), "the frame", partitions, caps, secret, symbols)
     path = Path(source)
     if path.suffix in _PARQUET:
         if not path.is_file():
             raise DipperError(f"{path}: no such file")
-        return _frame(pl.scan_parquet(path), str(path), partitions, caps, secret)
+        return _frame(pl.scan_parquet(path), str(path), partitions, caps, secret, symbols)
     lines = LineFile(path)
-    events = _events(split_lines(lines.pieces()), str(path), partitions or 1, caps, secret)
+    pieces = split_lines(lines.pieces())
+    events = _events(pieces, str(path), partitions or 1, caps, secret, symbols)
     return events._replace(read_bytes=lambda: lines.read_bytes, size_bytes=lines.size_bytes)
 
 
 def _events(
-    pieces: Iterator[Piece], name: str, partitions: int, caps: Caps, secret: bytes
+    pieces: Iterator[Piece],
+    name: str,
+    partitions: int,
+    caps: Caps,
+    secret: bytes,
+    symbols: Symbols | None,
 ) -> Source:
     """Make the logs that publishing these lines beside `dipper control --clock file` makes."""
 
@@ -115,18 +128,22 @@ def _events(
         return _is_loan(value)
 
     control = ControlLog(mark, caps, [Position()] * partitions)
-    return Source(partitions, _EventLog(name, partitions, control).blocks(pieces), verify)
+    log = _EventLog(name, partitions, control, symbols)
+    return Source(partitions, log.blocks(pieces), verify)
 
 
 class _EventLog:
     """Numbers the events of a file, with control's own among them."""
 
-    def __init__(self, name: str, partitions: int, control: ControlLog) -> None:
+    def __init__(
+        self, name: str, partitions: int, control: ControlLog, symbols: Symbols | None
+    ) -> None:
         self._name = name
         self._partitions = partitions
         self._control = control
         self._next = np.zeros(partitions, np.int64)
-        self._symbols = make_symbols_of_events()
+        self._reads_events = symbols is not None
+        self._symbols = symbols or make_symbols_of_events()
         self._stage = make_stage()
         self._usable, self._first = False, ""
 
@@ -154,6 +171,10 @@ class _EventLog:
         partition, offset = np.zeros(rows, np.int32), np.zeros(rows, np.int64)
         key_start, key_len = np.zeros(rows, np.int64), np.zeros(rows, np.int64)
         block = Block(piece.data, partition, offset, key_start, key_len, piece.start, piece.len)
+        if self._reads_events:
+            block = block._replace(
+                events=np.empty(rows, EVENT), event_row=np.arange(rows, dtype=np.int32)
+            )
         stage = self._stage._replace(data=piece.data)
         odd = find_keys(self._symbols, stage, block, self._partitions)
         self._usable = self._usable or odd < rows
@@ -184,14 +205,16 @@ class _EventLog:
         data = np.concatenate([piece.data, np.frombuffer(more + bytes(PAD_BYTES), np.uint8)])
         before, numbers, starts, lengths = np.array(told, np.int64).reshape(-1, 4).T
         keep = np.insert(keep, before, True)
-        columns = (
+        places = block.event_row if self._reads_events else np.full(len(block.offset), -1, np.int32)
+        *columns, places = (
             np.insert(column, before, inserted)[keep]
             for column, inserted in (
                 (block.partition, numbers), (block.offset, 0), (block.key_start, 0),
                 (block.key_len, -1), (block.value_start, starts), (block.value_len, lengths),
+                (places, -1),
             )
         )  # fmt: skip
-        return Block(data, *columns)
+        return Block(data, *columns)._replace(events=block.events, event_row=places)
 
     def _told(self, line: Line) -> Iterator[Entry]:
         if line.tick_at is not None:
@@ -206,7 +229,12 @@ def _is_loan(value: bytes) -> bool:
 
 
 def _frame(
-    frame: pl.LazyFrame, name: str, partitions: int | None, caps: Caps, secret: bytes
+    frame: pl.LazyFrame,
+    name: str,
+    partitions: int | None,
+    caps: Caps,
+    secret: bytes,
+    symbols: Symbols | None,
 ) -> Source:
     try:
         schema = frame.collect_schema()
@@ -219,7 +247,7 @@ def _frame(
                 raise DipperError(f"{name} has {kind} in column {column}: text or bytes are read")
         if "partition" not in columns:
             values = (found["value"] for found in _chunks(frame.select("value")))
-            return _events(spans_of(values), name, partitions or 1, caps, secret)
+            return _events(spans_of(values), name, partitions or 1, caps, secret, symbols)
         if missing := {"key", "offset"} - set(columns):
             raise DipperError(f"{name} has partition but no {' and no '.join(sorted(missing))}")
         last = frame.select(pl.col("partition").max()).collect().item()

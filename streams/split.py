@@ -1,4 +1,5 @@
-"""Which key, and so which partition, a line of a file has: found by the scanner that decides.
+"""Which key, and so which partition, a line of a file has: found by the scanner that decides, and
+with it the event, where it is asked for.
 
 What the scanner is sure of is what orjson says, so `streams.broker.lines.read_line` need look only
 at the rest: ticks, lines that are no event, and what is written in an unusual way.
@@ -13,6 +14,7 @@ import polars as pl
 from streams.blocks import PAD_BYTES, Block
 from streams.buffers import FOLLOW, Array, Batch
 from streams.codec.hashing import partition_of
+from streams.codec.resolve import resolve_row
 from streams.codec.scan import scan
 from streams.codec.symbols import Symbols, Vocabulary, make_entries, make_symbols
 from streams.codec.words import WORD_BYTES, load_word, signed
@@ -30,7 +32,7 @@ _ROWS_AT_ONCE = 16  # a raw row is larger than its record, and stays in the firs
 _APPLICANT = SPAN_FIELDS.index("applicant")
 _APPLICANT_BIT = np.uint64(1 << _APPLICANT)
 _NO_BITS = np.uint64(0)
-_FAST, _NONE = int(Lane.FAST), int(Refusal.NONE)
+_FAST, _SLOW, _NONE = int(Lane.FAST), int(Lane.SLOW), int(Refusal.NONE)
 
 
 class Piece(NamedTuple):
@@ -144,9 +146,11 @@ def find_keys(symbols: Symbols, stage: Batch, block: Block, partitions: int) -> 
 
     Reads data and the values' spans; writes the keys' spans, which lie in the values, and
     partition. Where the scanner is not sure of the record, or it has no applicant, key_len is ODD.
-    `stage` is scratch; its data are the block's. Returns how many are ODD.
+    Where the block has an event for each row, it is filled as decode does. `stage` is scratch; its
+    data are the block's. Returns how many are ODD.
     """
     odd = 0
+    wanted = block.events.shape[0] > 0
     rows = block.value_start.shape[0]
     for first in range(0, rows, stage.raw.shape[0]):
         count = min(stage.raw.shape[0], rows - first)
@@ -164,4 +168,8 @@ def find_keys(symbols: Symbols, stage: Batch, block: Block, partitions: int) -> 
             else:
                 block.key_len[row] = ODD
                 odd += 1
+            if wanted and raw["lane"] == _FAST:
+                resolve_row(symbols, block.data, block.value_start[row], raw, block.events[row])
+            elif wanted:
+                block.events[row]["lane"] = _SLOW
     return odd

@@ -121,11 +121,13 @@ class Step:
         batch, out = self.batch, self.out
         rows = int(batch.used[0])
         skipped = self._hide_skipped(rows) if self._skips else ()
+        if skipped:
+            batch.used[2] = 0  # what is hidden must not be known from before
         decode(self.deployment.symbols, self.deployment.fields, batch, self._verify)
         for row, length in skipped:
             batch.value_len[row] = length
             batch.events[row]["refusal"] = Refusal.SKIPPED
-        self.counters[SLOW] += int((batch.raw["lane"][:rows] == Lane.SLOW).sum())
+        self.counters[SLOW] += int((batch.events["lane"][:rows] == Lane.SLOW).sum())
         done = 0
         for stop in [*self._version_rows(rows), rows]:
             self._follow_version()

@@ -180,7 +180,7 @@ class Load(NamedTuple):
         batch.key_len[:rows] = self.key_len
         batch.value_start[:rows] = self.value_start
         batch.value_len[:rows] = self.value_len
-        batch.used[:] = rows, size
+        batch.used[:2] = rows, size
 
 
 def make_loads(records: Sequence[Record], batch_rows: int, first_offset: int) -> list[Load]:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from streams.buffers import Batch
-from streams.codec.resolve import resolve
+from streams.codec.resolve import must_be_signed, resolve
 from streams.codec.scan import scan
 from streams.codec.slow import decode_slow
 from streams.codec.symbols import Fields, Symbols
@@ -20,21 +20,23 @@ from streams.compile import kernel
 from streams.schema import EventType, Lane, Refusal
 
 _ROWS_AT_ONCE = 16
+_SLOW = int(Lane.SLOW)
 
 Verify = Callable[[bytes, int], bool]
 """Whether the bytes of a record, which stands at that offset, carry a good signature."""
 
 
 def decode(symbols: Symbols, fields: Fields, batch: Batch, verify: Verify) -> None:
-    """Fill batch.events for each of `batch.used[0]` records; slow rows grow `batch.used[1]`.
+    """Fill batch.events for each of `batch.used[0]` records; slow rows grow `batch.used[1]`. Of the
+    first `batch.used[2]`, whose events the door has filled, only those of lane SLOW are read.
 
     `fields` are those of the symbols (`make_fields`). A control event, and a loan event of an
     institution of ours, gets `signature_ok` 1 where `verify` says so; refusing it is for admit.
     """
     rows = int(batch.used[0])
-    left, control = _decode_fast(symbols, batch, rows)
+    left, control = _decode_fast(symbols, batch, int(batch.used[2]), rows)
     if left > 0:
-        for row in np.flatnonzero(batch.raw["lane"][:rows] == Lane.SLOW):
+        for row in np.flatnonzero(batch.events["lane"][:rows] == Lane.SLOW):
             decode_slow(fields, batch, int(row))
             control += resolve(symbols, batch, int(row), int(row) + 1)
     if control > 0:
@@ -48,7 +50,7 @@ def decode(symbols: Symbols, fields: Fields, batch: Batch, verify: Verify) -> No
 
 
 @kernel
-def _decode_fast(symbols: Symbols, batch: Batch, rows: int) -> tuple[int, int]:
+def _decode_fast(symbols: Symbols, batch: Batch, known: int, rows: int) -> tuple[int, int]:
     """Scan and resolve; return how many rows are left to the slow lane, and control events.
 
     A few rows at a time: a raw row is larger than its record, and is still in the first cache when
@@ -56,7 +58,13 @@ def _decode_fast(symbols: Symbols, batch: Batch, rows: int) -> tuple[int, int]:
     """
     left = 0
     control = 0
-    for first in range(0, rows, _ROWS_AT_ONCE):
+    for row in range(known):
+        if batch.events[row]["lane"] == _SLOW:
+            left += scan(symbols, batch, row, row + 1)
+            control += resolve(symbols, batch, row, row + 1)
+        else:
+            control += must_be_signed(batch.events[row])
+    for first in range(known, rows, _ROWS_AT_ONCE):
         last = min(rows, first + _ROWS_AT_ONCE)
         left += scan(symbols, batch, first, last)
         control += resolve(symbols, batch, first, last)

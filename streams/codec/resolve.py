@@ -368,7 +368,7 @@ def _fill_hashes(symbols: Symbols, data: Array, kind: int, raw: Array, event: Ar
 
 
 @kernel
-def _resolve_row(symbols: Symbols, data: Array, start: int, raw: Array, event: Array) -> None:
+def resolve_row(symbols: Symbols, data: Array, start: int, raw: Array, event: Array) -> None:
     """Turn one raw row, whose value begins at byte `start` of `data`, into an event row."""
     _clear(event)
     event["lane"] = raw["lane"]
@@ -392,6 +392,13 @@ def _resolve_row(symbols: Symbols, data: Array, start: int, raw: Array, event: A
 
 
 @kernel
+def must_be_signed(event: Array) -> bool:
+    """Return whether it is a control event, or of a loan of ours, and not refused."""
+    ours = event["type"] == _LOAN and event["issuer"] >= 0
+    return bool(event["refusal"] == _NONE and (ours or event["type"] >= _TICK))
+
+
+@kernel
 def resolve(symbols: Symbols, batch: Batch, first: int, last: int) -> int:
     """Turn raw rows `first` to `last` - 1 into event rows; return how many must be signed:
     control events, and loan events of institutions of ours, that are not refused.
@@ -405,9 +412,6 @@ def resolve(symbols: Symbols, batch: Batch, first: int, last: int) -> int:
     signed = 0
     for row in range(first, last):
         event = batch.events[row]
-        _resolve_row(symbols, batch.data, batch.value_start[row], batch.raw[row], event)
-        if event["refusal"] == _NONE:
-            ours = event["type"] == _LOAN and event["issuer"] >= 0
-            if ours or event["type"] >= _TICK:
-                signed += 1
+        resolve_row(symbols, batch.data, batch.value_start[row], batch.raw[row], event)
+        signed += must_be_signed(event)
     return signed

@@ -9,6 +9,7 @@ from streams.funding.leases import balanced, release
 from streams.funding.segments import use_segments
 from streams.limits import LATE_MS_MAX
 from streams.schema import CAPS, FundingMove, OfferState
+from streams.state.free import chain_free
 from streams.state.index import delete_slot
 from streams.state.tables import State
 from streams.state.timers import push_timer, timers_have_room
@@ -101,7 +102,7 @@ def remove_offer(state: State, offer: int) -> None:
     offers[offer]["state"] = _FREE
     offers[offer]["lo"] = np.uint64(0)
     offers[offer]["hi"] = np.uint64(0)
-    offers[offer]["next"] = state.partition[0]["free_offer"]
+    chain_free(offers["next"], offer, state.partition[0]["free_offer"])
     state.partition[0]["free_offer"] = offer
     state.partition[0]["offers_used"] -= 1
 

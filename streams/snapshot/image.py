@@ -71,7 +71,7 @@ def write_image(state: State, facts: Facts) -> Iterator[bytes | memoryview]:
         step = _rows_per_chunk(table)
         for first in range(0, table.shape[0], step):
             part = _settled(name, table, first, min(first + step, table.shape[0]))
-            if _is_empty(table, part, first):
+            if _is_empty(table, part):
                 continue
             data = _bytes_of(part)
             digest = hashlib.sha256(data).hexdigest()
@@ -188,10 +188,10 @@ def _settled(name: str, table: Array, first: int, stop: int) -> Array:
     return part
 
 
-def _is_empty(table: Array, part: Array, first: int) -> bool:
+def _is_empty(table: Array, part: Array) -> bool:
     if part.ndim > 1:
         return not part.view(np.uint8).any()
-    empty = empty_rows(table.dtype, table.shape[0], first, first + part.shape[0])
+    empty = empty_rows(table.dtype, part.shape[0])
     return bool(np.array_equal(_bytes_of(part), _bytes_of(empty)))
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from streams.buffers import Array
 from streams.compile import i64, kernel
 from streams.limits import ATTRIBUTES_MAX, RECENT_IDS, SIGNALS_MAX
+from streams.state.free import chain_free, free_after
 from streams.state.index import delete_slot, insert_slot
 
 
@@ -43,7 +44,7 @@ def take_applicant(
     row = i64(partition[0]["free_applicant"])
     if row < 0:
         return -1
-    partition[0]["free_applicant"] = rows[row]["next"]
+    partition[0]["free_applicant"] = free_after(rows["next"], row)
     partition[0]["applicants_used"] += 1
     rows[row]["hash"] = event[i]["applicant_hash"]
     length = event[i]["applicant_len"]
@@ -81,7 +82,7 @@ def free_applicant(partition: Array, slots: Array, rows: Array, row: int) -> Non
     assert rows[row]["used"] == 1
     delete_slot(slots, rows[row]["hash"], row)
     rows[row]["used"] = 0
-    rows[row]["next"] = partition[0]["free_applicant"]
+    chain_free(rows["next"], row, partition[0]["free_applicant"])
     partition[0]["free_applicant"] = row
     partition[0]["applicants_used"] -= 1
 

@@ -9,6 +9,7 @@ from streams.buffers import Array
 from streams.compile import i64, kernel
 from streams.limits import LOAN_DUES_MAX
 from streams.schema import LineState, LoanState
+from streams.state.free import chain_free, free_after
 from streams.state.index import delete_slot, insert_slot
 
 _LINE_ACTIVE, _LINE_FREE = int(LineState.ACTIVE), int(LineState.FREE)
@@ -36,7 +37,7 @@ def take_line(partition: Array, applicants: Array, lines: Array, offers: Array, 
     """
     row = i64(partition[0]["free_line"])
     assert row >= 0
-    partition[0]["free_line"] = lines[row]["next"]
+    partition[0]["free_line"] = free_after(lines["next"], row)
     partition[0]["lines_used"] += 1
     applicant = offers[offer]["applicant"]
     lines[row]["lo"] = offers[offer]["lo"]
@@ -72,7 +73,7 @@ def take_loan(
     """Open a loan. `institution` -1: another lender's. The caller knows that a row is free."""
     row = i64(partition[0]["free_loan"])
     assert row >= 0
-    partition[0]["free_loan"] = loans[row]["next"]
+    partition[0]["free_loan"] = free_after(loans["next"], row)
     partition[0]["loans_used"] += 1
     partition[0]["generation"] += 1
     loans[row]["lo"] = lo
@@ -113,14 +114,14 @@ def free_loan(
     due = i64(loans[row]["first_due"])
     while due >= 0:
         after = i64(dues[due]["next"])
-        dues[due]["next"] = partition[0]["free_due"]
+        chain_free(dues["next"], due, partition[0]["free_due"])
         partition[0]["free_due"] = due
         partition[0]["dues_used"] -= 1
         due = after
     delete_slot(slots, loans[row]["lo"], row)
     loans[row]["state"] = _LOAN_FREE
     loans[row]["generation"] = -1
-    loans[row]["next"] = partition[0]["free_loan"]
+    chain_free(loans["next"], row, partition[0]["free_loan"])
     partition[0]["free_loan"] = row
     partition[0]["loans_used"] -= 1
 
@@ -140,7 +141,7 @@ def add_due(
     """
     new = i64(partition[0]["free_due"])
     assert new >= 0
-    partition[0]["free_due"] = dues[new]["next"]
+    partition[0]["free_due"] = free_after(dues["next"], new)
     partition[0]["dues_used"] += 1
     dues[new]["due_at"] = due_at
     dues[new]["amount_cents"] = amount_cents

@@ -9,13 +9,14 @@ import numpy as np
 from streams.buffers import Array
 from streams.compile import i64, kernel
 from streams.limits import APPLICANT_EVENTS_MAX, PAGE_EVENTS
+from streams.state.free import chain_free, free_after
 
 
 @kernel
 def free_page(partition: Array, pages: Array, page: int) -> None:
     """Give one page back to the pool."""
     pages[page]["count"] = 0
-    pages[page]["next"] = partition[0]["free_page"]
+    chain_free(pages["next"], page, partition[0]["free_page"])
     partition[0]["free_page"] = page
     partition[0]["pages_used"] -= 1
 
@@ -51,7 +52,7 @@ def append_event(
     if last < 0 or pages[last]["count"] == PAGE_EVENTS:
         page = i64(partition[0]["free_page"])
         assert page >= 0
-        partition[0]["free_page"] = pages[page]["next"]
+        partition[0]["free_page"] = free_after(pages["next"], page)
         partition[0]["pages_used"] += 1
         pages[page]["next"] = -1
         pages[page]["count"] = 0

@@ -37,25 +37,19 @@ class State(NamedTuple):
     segments: Array  # SEGMENT[caps by day and segment], by institution
 
 
-def empty_rows(layout: np.dtype[np.void], rows: int, first: int, stop: int) -> Array:
-    """Return rows `first` to `stop` - 1 of an empty table of `rows`: slots without a row, free rows
-    chained in order, or zeros. A snapshot leaves out what is still so.
+def empty_rows(layout: np.dtype[np.void], rows: int) -> Array:
+    """Return so many rows of an empty table: slots without a row, or zeros, which are free rows
+    chained in order (`streams/state/free.py`). A snapshot leaves out what is still so.
     """
-    part = np.zeros(stop - first, layout)
-    _chain(part, rows, first)
+    part = np.zeros(rows, layout)
+    _mark_empty(part)
     return part
 
 
-def _chain(part: Array, rows: int, first: int) -> None:
-    """Make zeros, rows `first` and on of a table of `rows`, an empty part of it."""
-    fields = part.dtype.names or ()
-    if "row" in fields:
+def _mark_empty(part: Array) -> None:
+    """Make zeros an empty part of a table."""
+    if "row" in (part.dtype.names or ()):
         part["row"] = -1
-    elif "next" in fields:
-        stop = first + len(part)
-        part["next"] = np.arange(first + 1, stop + 1)
-        if stop == rows:
-            part["next"][-1] = -1
 
 
 def _zeros(rows: int, layout: np.dtype[np.void]) -> Array:
@@ -68,7 +62,7 @@ def _zeros(rows: int, layout: np.dtype[np.void]) -> Array:
 
 def _empty(rows: int, layout: np.dtype[np.void]) -> Array:
     table = _zeros(rows, layout)
-    _chain(table, rows, 0)
+    _mark_empty(table)
     return table
 
 

@@ -11,11 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.blocks import PAD_BYTES, Block
+from streams.blocks import PAD_BYTES, TAKE_DONE, Block, take_rows
 from streams.broker import lines as lines_module
 from streams.broker.lines import LineFile, read_line
 from streams.broker.publish import partition_of
+from streams.buffers import Batch
+from streams.codec.decode import decode
 from streams.partition import input_of
+from streams.schema import EVENT, Lane
 from streams.split import (
     ODD,
     Piece,
@@ -26,6 +29,7 @@ from streams.split import (
     spans_of,
     split_lines,
 )
+from tests.streams.codec.build import FIELDS, SYMBOLS, batch_of, event_fields
 
 _SYMBOLS = make_symbols_of_events()
 
@@ -86,6 +90,63 @@ def test_keys_are_those_that_orjson_reads(values: list[bytes], partitions: int) 
         record = input_of(block, row)
         assert (record.key, record.value) == (line.key, value)
         assert block.partition[row] == partition_of(line.key, partitions)
+
+
+_USUAL = (
+    b'{"type":"activity","id":"e1","applicant":"p","at":5,"kind":"order","amount_cents":7}',
+    (
+        b'{"type":"application","id":"e2","applicant":"pq","at":6,"product":"cash_line",'
+        b'"channel":"app","amount_cents":9,"tenor_days":30,"age_years":40,"region":"CN-11"}'
+    ),
+    (
+        b'{"type":"loan","id":"e3","applicant":"p","at":7,"loan":"l","issuer":"dawn","step":"due",'
+        b'"principal_cents":5,"due_at":9}'
+    ),
+    b'{"type":"tick","at":8,"partition":0,"seq":1,"signature":"00"}',
+    b'{"type":"activity","id":"e4","applicant":"p","at":5,"kind":"sung","amount_cents":7}',
+)
+
+
+def _taken(block: Block) -> tuple[Batch, int, list[tuple[bytes, int]]]:
+    """Take a block into a batch and decode it; return it, the events that were known, and the
+    records whose signature was asked for.
+    """
+    batch = batch_of([])
+    assert take_rows(block, 0, 0, len(batch.offset), batch) == (len(block.offset), TAKE_DONE)
+    known = int(batch.used[2])
+    asked: list[tuple[bytes, int]] = []
+
+    def verify(record: bytes, offset: int) -> bool:
+        asked.append((record, offset))
+        return True
+
+    decode(SYMBOLS, FIELDS, batch, verify)
+    return batch, known, asked
+
+
+@pytest.mark.kernel
+@given(st.permutations(_USUAL), _LINES, st.integers(0, 12))
+def test_events_handed_on_are_those_that_decode_reads(
+    usual: Sequence[bytes], values: list[bytes], unread: int
+) -> None:
+    """A batch holds the same events whether they came with the block or are read from its bytes;
+    what is sure of a record is not read again, but for rows behind one that came without.
+    """
+    (piece,) = spans_of(iter([pl.Series("value", [*usual, *values], pl.Binary())]))
+    plain = _keyed(piece, 1)
+    rows = len(plain.offset)
+    places = np.arange(rows, dtype=np.int32)
+    places[unread:][:1] = -1
+    block = plain._replace(events=np.zeros(rows, EVENT), event_row=places)
+    find_keys(SYMBOLS, make_stage()._replace(data=piece.data), block, 1)
+    found, known, asked = _taken(block)
+    expected, none_known, also_asked = _taken(block._replace(event_row=places[:0]))
+    assert (known, none_known) == (min(unread, rows), 0)
+    assert asked == also_asked
+    for row in range(rows):
+        assert repr(event_fields(found, row)) == repr(event_fields(expected, row))
+    usual_lanes = block.events["lane"][: len(usual)]
+    assert usual_lanes.tolist() == [Lane.FAST] * len(usual)
 
 
 def test_usual_events_are_read_fast(tmp_path: Path) -> None:

@@ -31,6 +31,21 @@ def chain(rows: Array, first: int) -> list[int]:
     return found
 
 
+def free_chain(rows: Array, first: int) -> list[int]:
+    """Return the free rows from `first` (-1: none) on: the `next` of each says how many are passed
+    over, and the last one leads behind the table.
+    """
+    found: list[int] = []
+    row = int(first) if first >= 0 else len(rows)
+    while row < len(rows):
+        assert row >= 0
+        found.append(row)
+        assert len(found) <= len(rows), "a circle"
+        row += 1 + int(rows[row]["next"])
+    assert row == len(rows)
+    return found
+
+
 def person_event(name: bytes, hash: int) -> tuple[Array, Array]:
     """Return the bytes of a batch and EVENT[1] of an applicant."""
     data = np.frombuffer(b"--" + name + b"--", np.uint8).copy()

@@ -17,7 +17,7 @@ from streams.state.applicants import (
 )
 from streams.state.index import delete_slot, find_pair, insert_slot
 from streams.state.tables import empty_rows
-from tests.streams.state.build import chain, person_event, small_state, u64
+from tests.streams.state.build import free_chain, person_event, small_state, u64
 
 pytestmark = pytest.mark.kernel
 
@@ -31,7 +31,7 @@ _keys = st.builds(
 @given(st.lists(st.tuples(_keys, st.integers(0, 1)), max_size=60))
 def test_slots_are_a_dict(steps: list[tuple[int, int]]) -> None:
     """Whatever is put in and taken out, each pair is found at its row, and no other."""
-    slots, rows = empty_rows(schema.SLOT, 2 * ROWS, 0, 2 * ROWS), np.zeros(ROWS, schema.OFFER)
+    slots, rows = empty_rows(schema.SLOT, 2 * ROWS), np.zeros(ROWS, schema.OFFER)
     known: dict[tuple[int, int], int] = {}
     for pair in steps:
         lo, hi = u64(pair[0]), u64(pair[1])
@@ -70,7 +70,7 @@ def test_applicants_are_a_dict_by_their_id_in_full(steps: list[tuple[bytes, int]
             if row >= 0:
                 assert row not in known.values()
                 known[key] = row
-        free = chain(rows, state.partition[0]["free_applicant"])
+        free = free_chain(rows, state.partition[0]["free_applicant"])
         assert sorted([*free, *known.values()]) == list(range(len(rows)))
     assert (slots["row"] >= 0).sum() == len(known)
 

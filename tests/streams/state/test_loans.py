@@ -23,7 +23,7 @@ from streams.state.pool import append_event
 from streams.state.sweep import sweep
 from streams.state.tables import State
 from tests.naive.books import Loan
-from tests.streams.state.build import chain, person_event, small_state, u64
+from tests.streams.state.build import chain, free_chain, person_event, small_state, u64
 
 pytestmark = pytest.mark.kernel
 
@@ -114,10 +114,10 @@ def test_loans_come_and_go(steps: list[int]) -> None:
         for each in range(12):
             found = find_pair(state.loan_slots, state.loans, u64(each), u64(0))
             assert found == known.get(each, -1)
-        free = chain(state.loans, state.partition[0]["free_loan"])
+        free = free_chain(state.loans, state.partition[0]["free_loan"])
         assert sorted([*free, *known.values()]) == list(range(len(state.loans)))
         with_dues = [row for row in known.values() if state.loans[row]["dues"]]
-        free_dues = chain(state.dues, state.partition[0]["free_due"])
+        free_dues = free_chain(state.dues, state.partition[0]["free_due"])
         assert len(free_dues) == len(state.dues) - len(with_dues)
     assert len(set(generations)) == len(generations)
 

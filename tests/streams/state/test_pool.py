@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from streams.limits import APPLICANT_EVENTS_MAX, PAGE_EVENTS
 from streams.state.pool import append_event, drop_old_pages, event_has_room
 from streams.state.tables import State
-from tests.streams.state.build import chain, small_state, u64
+from tests.streams.state.build import chain, free_chain, small_state, u64
 
 pytestmark = pytest.mark.kernel
 
@@ -75,7 +75,7 @@ def test_the_pool_is_lists_of_pages(steps: list[tuple[int, list[Entry] | int]]) 
             assert row["events"] == sum(map(len, held[each]))
             used = chain(state.pages, row["first_page"])
             assert row["last_page"] == (used[-1] if used else -1)
-        free = chain(state.pages, state.partition[0]["free_page"])
+        free = free_chain(state.pages, state.partition[0]["free_page"])
         assert len(free) == total - sum(map(len, held))
     newcomer = event_has_room(state.partition, state.applicants, state.pages, -1)
     assert newcomer == (sum(map(len, held)) < total)
