@@ -72,7 +72,7 @@ class WorkerCollector(Collector):
             yield _family(family, values)
         yield from _meter(self._meter)
         held = list(self._read())
-        yield from _partitions(held, self._meter.halted)
+        yield from _partitions(held, self._meter)
         yield from _tables(held)
         yield _leases(held, self._institutions)
         info = self._info()
@@ -139,7 +139,7 @@ def _meter(meter: WorkerMeter) -> Iterator[Samples]:
     yield counts(metrics.REBALANCES, [((), meter.rebalances)])
 
 
-def _partitions(held: Sequence[PartitionStatus], halted: Mapping[int, int]) -> Iterator[Samples]:
+def _partitions(held: Sequence[PartitionStatus], meter: WorkerMeter) -> Iterator[Samples]:
     def each(
         metric: Metric, value: Callable[[PartitionStatus], float], among: Sequence[PartitionStatus]
     ) -> Samples:
@@ -153,8 +153,11 @@ def _partitions(held: Sequence[PartitionStatus], halted: Mapping[int, int]) -> I
     yield each(metrics.READY, lambda one: int(one.ready), held)
     ticked = [one for one in held if one.state is not None]
     yield each(metrics.TIME, _time_s, ticked)
-    still = {one.partition: 0 for one in held} | dict.fromkeys(halted, 1)
+    none = {one.partition: 0 for one in held}
+    still = none | dict.fromkeys(meter.halted, 1)
     yield gauges(metrics.HALTED, [((str(number),), value) for number, value in still.items()])
+    skips = none | meter.skipped
+    yield counts(metrics.RECOVERY_SKIPS, [((str(number),), n) for number, n in skips.items()])
 
 
 def _time_s(status: PartitionStatus) -> float:

@@ -58,6 +58,7 @@ class WorkerMeter:
         self.recoveries = Histogram((0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0))
         self.on_batch: OnBatch | None = None
         self.halted: dict[int, int] = {}  # partition → offset that it stands at
+        self.skipped: dict[int, int] = {}  # partition → snapshots that recovery passed over
         self._known: dict[int, NDArray[np.int64]] = {}
         self._beat = time.monotonic()
 
@@ -120,6 +121,10 @@ class WorkerMeter:
     def halt(self, partition: int, offset: int) -> None:
         """A partition stands still at `offset` until somebody decides what becomes of it."""
         self.halted[partition] = offset
+
+    def recover(self, partition: int, skipped: int) -> None:
+        """Recovery looked for a snapshot and passed over `skipped` that it could not take."""
+        self.skipped[partition] = self.skipped.get(partition, 0) + skipped
 
     def beat(self) -> None:
         """Say that the worker's loop has come round."""

@@ -83,12 +83,17 @@ REBALANCES = Metric("dipper_rebalances_total", "Times the partitions were dealt"
 RECOVERY_SECONDS = Metric(
     "dipper_recovery_seconds", "From a partition assigned to ready", (), "histogram"
 )
+RECOVERY_SKIPS = Metric(
+    "dipper_recovery_snapshots_skipped_total",
+    "Snapshots that a worker passed over as it recovered: corrupt, or not to be read",
+    _BY_PARTITION, "counter",
+)  # fmt: skip
 INFO = Metric("dipper_build_info", "1, with what runs here", ("version", "manifest"))
 
 DOOR_METRICS = (
     OFFSET, COMMITTED, END, LAG, TIME, READY, HALTED, TABLE_ROWS, TABLE_CAPACITY, LEASE,
     STAGE_SECONDS, RECORD_SECONDS, BATCH_RECORDS, COMMITS, ABORTS, FENCES, REBALANCES,
-    RECOVERY_SECONDS, INFO,
+    RECOVERY_SECONDS, RECOVERY_SKIPS, INFO,
 )  # fmt: skip
 
 TICKS = Metric("dipper_control_ticks_total", "Ticks written", (), "counter", "admit", "control")

@@ -136,7 +136,7 @@ class Deployment:
     def manifest(self, partitions: int) -> dict[str, Any]:
         """Return what a decision's `manifest` hash stands for."""
         return {
-            "engine": f"{version('dipper')}-{code_hash(_STEP)[:ENGINE_DIGITS]}",
+            "engine": f"{_release()}-{code_hash(_STEP)[:ENGINE_DIGITS]}",
             "schema": schema_hash(),
             "partitions": partitions,
             "limits": self.limits._asdict(),
@@ -207,6 +207,12 @@ class Deployment:
 def version_halves(version: str) -> tuple[int, int]:
     """Return a version's 32 hex digits as its low and high half."""
     return int(version[16:], 16), int(version[:16], 16)
+
+
+@cache
+def _release() -> str:
+    """Return the version of this distribution; finding it means reading files."""
+    return version("dipper")
 
 
 @cache

@@ -34,6 +34,7 @@ from streams.ports import Fetched, Place
 from streams.recover import load
 from streams.serving import Serving
 from streams.serving import Worker as Shared
+from streams.snapshot.shelf import Shelf
 from streams.snapshot.store import Store
 from streams.tasks import end
 from streams.topology import EVENTS
@@ -230,10 +231,24 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         return Serving(
             log,
             committer,
-            partial(load, lambda: Partition(self._make_step(number, self._count)), self._snapshots),
+            partial(self._load, number),
             shared,
             transactional=self._transactional,
         )
+
+    def _load(self, number: int, committed: int) -> Partition:
+        """Give a partition whose state stands at or before an offset; count what was skipped."""
+
+        def make() -> Partition:
+            return Partition(self._make_step(number, self._count))
+
+        if self._snapshots is None:
+            return make()
+        shelf = Shelf(self._snapshots, number)
+        try:
+            return load(make, self._snapshots, committed, shelf)
+        finally:
+            self.meter.recover(number, shelf.skipped)
 
     def _compile(self) -> None:
         warm_up(self._make_step(0, self._count))

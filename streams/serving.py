@@ -222,8 +222,9 @@ class Serving:
             while going():
                 if not more:
                     commit = await self._until_due(commit)
-                for fetched in self._intake.take():
-                    self._reader.feed(fetched)
+                if not self._reader.fed:  # else a backlog would be fetched into memory whole
+                    for fetched in self._intake.take():
+                        self._reader.feed(fetched)
                 began = _now()
                 found = await self._worker.aside(partial(self._step, self._packers[turn % 2]))
                 more = found is not None

@@ -65,6 +65,11 @@ class Reader:
         self._next_offset = 0
         self._inflated: Array = np.zeros(0, np.uint8)
 
+    @property
+    def fed(self) -> bool:
+        """Say whether an answer waits behind the one that is being read."""
+        return bool(self._fed)
+
     def seek(self, offset: int) -> None:
         """Forget what was fed; read from this offset on."""
         self.position = offset

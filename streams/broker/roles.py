@@ -90,6 +90,7 @@ ROLES: dict[str, tuple[Right, ...]] = {
         *_topics(_READ, DECISIONS.name, NOTICES.name, EVENTS.name, EVIDENCE.name),
         *_topics(_WRITE, NOTICES.name),
         Right(Resource.GROUP, "dipper-notices", _READ),
+        Right(Resource.GROUP, "dipper-reasons", _READ),
         Right(Resource.GROUP, "dipper-quality-", _READ, prefixed=True),
     ),
     "analyst": _topics(

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
@@ -14,9 +15,13 @@ _END_S_MAX = 30.0
 
 
 class Member:
-    """One `dipper` command in the background, with its output in a file."""
+    """One `dipper` command in the background, with its output in a file; `extra` is added to the
+    environment.
+    """
 
-    def __init__(self, name: str, folder: Path, arguments: list[str]) -> None:
+    def __init__(
+        self, name: str, folder: Path, arguments: list[str], extra: Mapping[str, str] | None = None
+    ) -> None:
         self.name = name
         self.log = folder / f"{name}.log"
         with self.log.open("wb") as log:
@@ -26,6 +31,7 @@ class Member:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=ROOT,
+                env=os.environ | (extra or {}),
             )
 
     @property

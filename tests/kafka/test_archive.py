@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from aiokafka import TopicPartition
 
+from monitoring.collector import WorkerCollector
+from monitoring.metrics import RECOVERY_SKIPS
 from streams.adopt import Adopted, adopt
 from streams.archive.audit import audit
 from streams.archive.copy import archive
@@ -25,7 +27,7 @@ from streams.keep import Every, keep_snapshots
 from streams.live import GROUP, Worker
 from streams.replay import replay
 from streams.snapshot.shelf import Shelf
-from streams.snapshot.store import Folder
+from streams.snapshot.store import Folder, read_all
 from streams.step import Step
 from streams.topology import DECISIONS, EVENTS, OUT_DECISION
 from tests.conftest import Broker
@@ -70,6 +72,11 @@ class _Life:
         )
         async with at_work(worker):
             yield worker
+
+    def spoil_newest(self, number: int) -> None:
+        """Cut the newest snapshot of a partition short by a byte."""
+        name = self.snapshots.names(f"partition-{number:05d}")[-1]
+        self.snapshots.write(name, [read_all(self.snapshots, name)[:-1]])
 
     async def caught_up(self, worker: Worker) -> None:
         """Wait until the worker has committed all that stands."""
@@ -120,12 +127,27 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
     return load_deployment(make_deployment(tmp_path_factory.mktemp("config") / "d", LIMITS))
 
 
+def _skips_shown(worker: Worker, deployment: Deployment) -> dict[str, float]:
+    """Return what a scrape shows of the snapshots that recovery passed over, by partition."""
+    info = {"version": "0", "manifest": ""}
+    collector = WorkerCollector(
+        deployment.dimensions, worker.meter, lambda: worker.status, lambda: info
+    )
+    return {
+        sample.labels["partition"]: sample.value
+        for family in collector.collect()
+        for sample in family.samples
+        if sample.name == RECOVERY_SKIPS.name
+    }
+
+
 @pytest.mark.timeout(900)
 async def test_a_trimmed_log_goes_on_and_is_decided_again(
     fresh_kafka_broker: Broker, deployment: Deployment, tmp_path: Path
 ) -> None:
     """With snapshots kept, the log archived and trimmed to them, the next worker writes what one
-    would have written that never stopped, and the archive leads to every decision again.
+    would have written that never stopped, and the archive leads to every decision again. A corrupt
+    snapshot is passed over, and a scrape of the worker shows it.
     """
     events = tmp_path / "events.jsonl"
     write_lives(events, deployment)
@@ -148,9 +170,11 @@ async def test_a_trimmed_log_goes_on_and_is_decided_again(
         done = await archive(life.bootstrap, life.store, vault, life.snapshots, trim=True)
         assert sum(copied.records for copied in done) > 0
         assert all(begin > 0 for begin, _ in await life.bounds())
+        life.spoil_newest(0)
         async with life.working() as worker:
             await life.publish(parts[2])
             await life.caught_up(worker)
+            assert _skips_shown(worker, deployment) == {"0": 1, "1": 0}
         stop_control.set()
         await ticking
     await archive(life.bootstrap, life.store, vault, life.snapshots)

@@ -188,3 +188,51 @@ def test_full(step_deployment: Deployment, row: dict[str, str]) -> None:
     else:
         assert result == row["result"]
     assert desk.lease("meadow", Cap.OUTSTANDING).overdrawn == 0
+
+
+# What makes room in a full table, and how long it takes then. A line that is open keeps its row.
+_ROOM: dict[str, tuple[Callable[[Desk], None], str]] = {
+    "applicants": (lambda _: None, "+731d"),
+    "pages": (lambda _: None, "+731d"),
+    "ids": (lambda _: None, "+8d"),
+    "loans": (lambda desk: _close(desk, 8), "+738d"),
+    "dues": (lambda desk: _close(desk, 1), "+738d"),
+    "offers": (lambda _: None, "+8d"),
+}
+
+
+def _close(desk: Desk, loans: int) -> None:
+    for n in range(loans):
+        assert desk.send("loan", "hans", step="closed", loan=str(n)) == "ok"
+
+
+@pytest.mark.parametrize("table", _ROOM)
+def test_there_is_room_again(step_deployment: Deployment, table: str) -> None:
+    """A full table takes rows again by itself when what filled it has ended or grown old."""
+    limits = {table: TINY[table]} | ({"timers": 32} if table == "offers" else {})
+    desk = Desk(with_limits(step_deployment, **limits), twin=False)
+    _fill(desk, table)
+    sent = next(
+        row["sent"]
+        for row in read_table("full.txt")
+        if row["full"] == table and row["result"].endswith("no_room")
+    )
+    if table == "dues":
+        sent = 'loan loan="1" step="due" principal_cents=1 due_at=1 applicant="hans" key="hans"'
+        assert desk.send("loan", "hans", step="disbursed", loan="1", principal_cents=9) == "ok"
+
+    def finds_room() -> bool:
+        result = send_cell(desk, sent)
+        return result == "ok" and desk.decision.get("reasons") != ["no_room"]
+
+    assert not finds_room()
+    end, span = _ROOM[table]
+    end(desk)
+    for _ in range(2):  # an offer expires, and is remembered as expired for a while
+        desk.wait(span)
+    for _ in range(16):  # each tick looks at some rows
+        desk.wait("+1s")
+    if table == "dues":
+        assert desk.send("loan", "hans", step="disbursed", loan="2", principal_cents=9) == "ok"
+        sent = sent.replace('"1"', '"2"', 1)
+    assert finds_room()
