@@ -16,7 +16,7 @@ from streams.deployment import Deployment
 from streams.errors import DipperError, VersionError
 
 VERSIONS_FOLDER = "versions"
-_PARTS = ("platform.toml", "catalog.toml", "models", "institutions")
+_PARTS = ("platform.toml", "catalog.toml", "lists", "models", "institutions")
 
 # Writes the files of a version into an empty folder; False where it does not know it.
 Fetch = Callable[[str, Path], bool]

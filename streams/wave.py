@@ -12,7 +12,7 @@ import numpy as np
 from features.vector import derive
 from models.policy.judge import judge, rank
 from models.policy.reasons import LINE_NOT_ACTIVE
-from models.policy.rules import begin_block
+from models.policy.rules import begin_block, note_tokens
 from models.score import score_block
 from streams.admit import admit
 from streams.ahead import look_ahead
@@ -196,6 +196,10 @@ def _open_wave(core: Core, batch: Batch, first: int, last: int) -> tuple[int, in
             derive(
                 state, core.catalog, core.feature_scratch, events, row, applicant, line,
                 work.vectors, requests,
+            )  # fmt: skip
+            note_tokens(
+                core.policies, core.policy_scratch, requests, batch.data, batch.raw[row],
+                events[row]["at"],
             )  # fmt: skip
             requests += 1
         row += 1

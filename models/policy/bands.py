@@ -7,13 +7,11 @@ section's `income` column). A row holds probabilities of default up to and inclu
 `pd_ppm_max`, above those of the row before.
 """
 
-import csv
-import io
 from pathlib import Path
 from typing import NamedTuple
 
-from models.policy.documents import suggestion
 from models.policy.errors import fault
+from models.policy.sheet import read_records
 from models.policy.tables import LIMIT_BPS_MAX
 from streams.limits import AMOUNT_CENTS_MAX, PPM
 
@@ -48,49 +46,20 @@ _OPTIONAL = frozenset({"pd_ppm_min", "limit_income_bps"})
 
 def read_bands(path: Path, data: bytes) -> tuple[Band, ...]:
     """Read a band table from the bytes of `path`; PolicyError where it is wrong."""
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise fault(path, 0, "", "is not UTF-8; save it as CSV UTF-8") from None
-    reader = csv.reader(io.StringIO(text), strict=True)
-    rows: list[tuple[int, list[str]]] = []
-    try:
-        for cells in reader:
-            if any(cell.strip() for cell in cells):
-                rows.append((reader.line_num, [cell.strip() for cell in cells]))
-    except csv.Error as error:
-        raise fault(path, reader.line_num, "", f"is not CSV ({error}); mend the line") from None
-    if not rows:
-        raise fault(path, 0, "", "is empty; write a header and one row a band")
-    header_line, header = rows[0]
-    _check_header(path, header_line, header)
+    needed = "a header and one row a band"
+    header, rows = read_records(path, data, needed, tuple(_COLUMNS), _OPTIONAL)
     bands: list[Band] = []
-    for line, cells in rows[1:]:
-        if len(cells) != len(header):
-            what = f"has {len(cells)} cells, the header {len(header)}; make them equal"
-            raise fault(path, line, "", what)
+    for line, cells in rows:
         numbers = {
-            name: _number(path, line, name, cell) for name, cell in zip(header, cells, strict=True)
+            name: _number(path, line, name, cell)
+            for name, cell in zip(header.cells, cells, strict=True)
         }
         _check_order(path, line, numbers, bands)
         numbers.pop("pd_ppm_min", None)
         bands.append(Band(**numbers, line=line))
     if not bands:
-        raise fault(path, header_line, "", "has no band; write one row a band")
+        raise fault(path, header.number, "", "has no band; write one row a band")
     return tuple(bands)
-
-
-def _check_header(path: Path, line: int, header: list[str]) -> None:
-    if len(header) == 1 and ";" in header[0]:
-        raise fault(path, line, "", "is separated by semicolons; save it with commas")
-    for place, name in enumerate(header):
-        if name not in _COLUMNS:
-            raise fault(path, line, name, f"unknown column; {suggestion(name, tuple(_COLUMNS))}")
-        if name in header[:place]:
-            raise fault(path, line, name, "stands twice in the header; remove one")
-    for name in _COLUMNS:
-        if name not in _OPTIONAL and name not in header:
-            raise fault(path, line, name, "is missing in the header; add the column")
 
 
 def _number(path: Path, line: int, name: str, cell: str) -> int:

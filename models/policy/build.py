@@ -10,9 +10,24 @@ from numpy.typing import NDArray
 
 from models.policy import tables as t
 from models.policy.bands import Band
-from models.policy.expression import And, Between, Column, Compare, In, Missing, Node, Not, Op, Or
+from models.policy.expression import (
+    TOKEN,
+    And,
+    Between,
+    Column,
+    Compare,
+    In,
+    Listed,
+    Missing,
+    Node,
+    Not,
+    Op,
+    Or,
+)
+from models.policy.lists import Entry, build_listed
 from models.policy.price import PART_MAX, apr_bps, instalment_parts
 from models.policy.reasons import outcome_by_bit
+from models.policy.tokens import key_words
 from streams.buffers import Array
 
 
@@ -88,6 +103,12 @@ class Predicates:
         )
         return self.index.setdefault(key, len(self.index))
 
+    def add_listed(self, node: Listed) -> int:
+        """Return the index of the question whether a token stands on a list, new or known."""
+        op = Op.UNLISTED if node.negated else Op.LISTED
+        key = (0.0, int(op), TOKEN, node.token, -1, node.list)
+        return self.index.setdefault(key, len(self.index))
+
 
 def compile_node(node: Node, predicates: Predicates) -> list[int]:
     """Return a tree as a postfix program; missing values follow from predicates that are false
@@ -99,6 +120,8 @@ def compile_node(node: Node, predicates: Predicates) -> list[int]:
         case Missing(column, negated):
             program = [predicates.add(column, Op.MISSING, 0.0, None)]
             return [*program, t.PROGRAM_NOT] if negated else program
+        case Listed():
+            return [predicates.add_listed(node)]
         case In(column, values, negated):
             op, join = (Op.NE, t.PROGRAM_AND) if negated else (Op.EQ, t.PROGRAM_OR)
             program = [predicates.add(column, op, values[0], None)]
@@ -222,9 +245,16 @@ class _Rows:
 
 
 def build_tables(
-    products: Sequence[ProductPlan], ceilings: Sequence[CeilingPlan], plans: Sequence[PolicyPlan]
+    products: Sequence[ProductPlan],
+    ceilings: Sequence[CeilingPlan],
+    plans: Sequence[PolicyPlan],
+    lists: Sequence[Sequence[Entry]] = (),
+    key: bytes = bytes(16),
 ) -> t.PolicyTables:
-    """Build the tables of `plans`, which stand by product, then by institution, each pair once."""
+    """Build the tables of `plans`, which stand by product, then by institution, each pair once.
+
+    `lists` are those that rules name by their row; `key` hashes tokens, 16 bytes.
+    """
     pairs = [(plan.product, plan.institution) for plan in plans]
     assert pairs == sorted(set(pairs))
     rows = _Rows()
@@ -273,6 +303,8 @@ def build_tables(
         needs=_int32(needs),
         ceilings=_array([tuple(c) for c in sorted(ceilings)], t.CEILING),
         outcome=outcome_by_bit(),
+        listed=build_listed(lists, key_words(key)),
+        token_key=key_words(key),
     )
 
 

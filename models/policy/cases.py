@@ -16,7 +16,8 @@ from models.policy.policies import CatalogColumn, Policies, PolicyInfo
 from models.policy.policy import Case, Expected
 from models.policy.reasons import BIT, codes_of
 from models.policy.rules import begin_block
-from models.policy.tables import SECTIONS, make_scratch
+from models.policy.tables import SECTIONS, PolicyScratch, make_scratch
+from models.policy.tokens import TOKEN, TOKENS, hash_texts
 from streams.buffers import Array
 from streams.limits import BLOCK
 from streams.schema import VERDICT, Outcome
@@ -78,6 +79,7 @@ def run_cases(
         inputs = _inputs(info, place, case, columns, models)
         if case.section == "drawdown" and info.document.drawdown is None:
             raise info.text.fault((*place, "section"), "the policy has no drawdown; correct it")
+        _note_tokens(policies, scratch, info, place, case)
         begin_block(scratch, 1)
         count = judge(
             policies.tables,
@@ -104,6 +106,21 @@ def run_cases(
         _check_reasons(info, (*place, "expect"), case.expect.reasons or ())
         results.append(_result(info, case, verdicts[0], masks[0]))
     return results
+
+
+def _note_tokens(
+    policies: Policies, scratch: PolicyScratch, info: PolicyInfo, place: Place, case: Case
+) -> None:
+    """Write the tokens of a case; one that it does not name is not given."""
+    for name in case.tokens:
+        if name not in TOKENS:
+            what = f"unknown token {name}; {suggestion(name, TOKENS)}"
+            raise info.text.fault((*place, "tokens", name), what)
+    scratch.at[0] = _at(case.at)
+    scratch.tokens[0] = np.zeros(1, TOKEN)
+    given = [TOKENS.index(name) for name in case.tokens]
+    texts = [token.encode() for token in case.tokens.values()]
+    scratch.tokens[0, given] = hash_texts(policies.tables.token_key, texts)
 
 
 def _at(day: dt.date | None) -> int:

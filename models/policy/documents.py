@@ -1,9 +1,10 @@
 """Read a TOML file into a frozen record, with file, line, field and remedy in every error."""
 
 import difflib
+import hashlib
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -103,6 +104,16 @@ def suggestion(wrong: str, known: Sequence[str]) -> str:
         return "none is defined"
     more = f" and {len(known) - SHOWN_MAX} more" if len(known) > SHOWN_MAX else ""
     return f"known are {', '.join(known[:SHOWN_MAX])}{more}"
+
+
+def content_address(parts: Iterable[tuple[str, bytes]]) -> str:
+    """Return the hex sha256 of named contents; lengths go in, so no two lists hash alike."""
+    digest = hashlib.sha256()
+    for name, data in parts:
+        label = name.encode()
+        digest.update(len(label).to_bytes(8, "big") + label)
+        digest.update(len(data).to_bytes(8, "big") + data)
+    return digest.hexdigest()
 
 
 def _sentence(error: ErrorDetails, kind: type[BaseModel]) -> str:

@@ -6,6 +6,7 @@
                 | column ["not"] "in" "[" literal, ... "]"          braces may stand for brackets
                 | column ["not"] "between" number "and" number      both ends included
                 | column "is" ["not"] "missing"
+              | token ["not"] "on" list                            a list of the policy's [lists]
     operand    := column | number | "text" | number "*" column
 
 `or` binds loosest, then `and`, then `not`. At least one operand is a column; two columns may be
@@ -15,6 +16,11 @@ Missing values. A comparison, `in`, `not in`, `between` or `not between` with a 
 false, also `!=`: a rule fires on what is known. `not` before a bracket is plain negation, so `not
 (income_cents > 5)` is true where the income is missing and `income_cents <= 5` is false there. `is
 missing` asks for it by name.
+
+Tokens. `device on blocked` is true where the request names a device that stands on the list and
+whose entry has not expired at the request's time; `device not on blocked` where it names one that
+does not. Where it names none both are false. `request on blocked` asks all five tokens at once, and
+`request not on blocked` is its plain negation, since the applicant is always known.
 """
 
 import difflib
@@ -24,11 +30,18 @@ from collections.abc import Mapping
 from enum import IntEnum
 from typing import NamedTuple, NoReturn
 
+from models.policy.tokens import TOKENS
+
 DEPTH_MAX = 50  # nested brackets and negations: more is a mistake, and recursion has an end
 
 FEATURE = 0  # a column of the feature vector
 PD = 1  # probability of default of a model, parts per million
 RAW = 2  # raw score of a model
+TOKEN = 3  # a token of the request
+
+REQUEST = "request"  # any of its tokens
+ANY_TOKEN = len(TOKENS)
+_TOKENS = {**{name: place for place, name in enumerate(TOKENS)}, REQUEST: ANY_TOKEN}
 
 
 class Column(NamedTuple):
@@ -42,7 +55,9 @@ class Column(NamedTuple):
 
 
 class Op(IntEnum):
-    """Comparison of two numbers; MISSING looks at the left one only."""
+    """Comparison of two numbers; MISSING looks at the left one only, LISTED and UNLISTED at a token
+    and a list.
+    """
 
     LT = 0
     LE = 1
@@ -51,6 +66,8 @@ class Op(IntEnum):
     EQ = 4
     NE = 5
     MISSING = 6
+    LISTED = 7
+    UNLISTED = 8
 
 
 class Compare(NamedTuple):
@@ -86,6 +103,14 @@ class Missing(NamedTuple):
     negated: bool
 
 
+class Listed(NamedTuple):
+    """`token on list`, or `not on`; `token` is a place in `TOKENS` or ANY_TOKEN, `list` a row."""
+
+    token: int
+    list: int
+    negated: bool
+
+
 class Not(NamedTuple):
     """Plain negation."""
 
@@ -106,7 +131,7 @@ class Or(NamedTuple):
     right: "Node"
 
 
-Node = Compare | In | Between | Missing | Not | And | Or
+Node = Compare | In | Between | Missing | Listed | Not | And | Or
 
 
 class ExpressionError(ValueError):
@@ -141,7 +166,7 @@ _TOKEN = re.compile(
       | (?P<symbol><=|>=|==|!=|<|>|\(|\)|\[|\]|\{|\}|,|\*)""",
     re.VERBOSE | re.ASCII,
 )
-_WORDS = frozenset({"and", "or", "not", "in", "between", "is", "missing"})
+_WORDS = frozenset({"and", "or", "not", "in", "between", "is", "missing", "on"})
 _COMPARISONS = {"<": Op.LT, "<=": Op.LE, ">": Op.GT, ">=": Op.GE, "==": Op.EQ, "!=": Op.NE}
 _FLIPPED = {Op.LT: Op.GT, Op.LE: Op.GE, Op.GT: Op.LT, Op.GE: Op.LE, Op.EQ: Op.EQ, Op.NE: Op.NE}
 _CLOSING = {"[": "]", "{": "}"}
@@ -149,9 +174,11 @@ _OR_POWER, _AND_POWER, _NOT_POWER = 10, 20, 30
 _INT_MAX = 2**53  # every integer up to here is a float64
 
 
-def parse(text: str, columns: Mapping[str, Column]) -> Node:
-    """Read a rule expression over `columns`; ExpressionError where it is not one."""
-    parser = _Parser(text, columns)
+def parse(text: str, columns: Mapping[str, Column], lists: Mapping[str, int] | None = None) -> Node:
+    """Read a rule expression over `columns` and `lists` (name to row); ExpressionError where it is
+    not one.
+    """
+    parser = _Parser(text, columns, lists or {})
     node = parser.expression(0, 0)
     parser.finish()
     return node
@@ -160,9 +187,10 @@ def parse(text: str, columns: Mapping[str, Column]) -> Node:
 class _Parser:
     """A Pratt parser over the tokens of one expression."""
 
-    def __init__(self, text: str, columns: Mapping[str, Column]) -> None:
+    def __init__(self, text: str, columns: Mapping[str, Column], lists: Mapping[str, int]) -> None:
         self.text = text
         self.columns = columns
+        self.lists = lists
         self.tokens = self._tokens()
         self.next = 0
 
@@ -245,6 +273,9 @@ class _Parser:
                 return left
 
     def _comparison(self) -> Node:
+        token = self._peek()
+        if token.text in _TOKENS and token.text not in self.columns:
+            return self._listed()
         left = self._operand()
         token = self._take()
         if token.text in _COMPARISONS:
@@ -265,6 +296,19 @@ class _Parser:
         if token.text != "between":
             self._fail(token.at, f"expected in or between, found {token.text}")
         return self._between(left.column, negated, token.at)
+
+    def _listed(self) -> Node:
+        token = self._take()
+        negated = self._taken("not")
+        if not self._taken("on"):
+            what = f"{token.text} is a token; ask a list for it, as in {token.text} on LIST"
+            self._fail(token.at, what)
+        name = self._take()
+        if name.text not in self.lists:
+            near = difflib.get_close_matches(name.text, self.lists, 1)
+            hint = f"did you mean {near[0]}?" if near else "name one of [lists]"
+            self._fail(name.at, f"unknown list {name.text}; {hint}")
+        return Listed(_TOKENS[token.text], self.lists[name.text], negated)
 
     def _operand(self) -> _Operand:
         token = self._take()

@@ -2,11 +2,10 @@
 
 1. Platform and institutions are given. 2. Each `institutions/<id>/<product>.toml` and its band
 tables are read and hashed. 3. Every name (column, model, reason, product, channel) is resolved,
-bands and terms are checked. 4. All are compiled to one set of tables. 5. Each policy's cases run
-through the decide kernels. A fault at any step raises PolicyError, and nothing is loaded.
+bands, lists and terms are checked. 4. All are compiled to one set of tables. 5. Each policy's cases
+run through the decide kernels. A fault at any step raises PolicyError, and nothing is loaded.
 """
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from models.policy.build import (
     stack_depth,
 )
 from models.policy.cases import check_cases
-from models.policy.documents import Place, Text, read_document, suggestion
+from models.policy.documents import Place, Text, content_address, read_document, suggestion
 from models.policy.errors import fault
 from models.policy.expression import (
     FEATURE,
@@ -35,6 +34,7 @@ from models.policy.expression import (
     Node,
     parse,
 )
+from models.policy.lists import Entry, read_list
 from models.policy.platform import (
     FEES_FILE,
     RULE_REASONS,
@@ -42,6 +42,7 @@ from models.policy.platform import (
     Institution,
     Platform,
     Product,
+    list_files,
 )
 from models.policy.policies import ALL, CatalogColumn, Policies, PolicyInfo, RuleInfo
 from models.policy.policy import Policy, Rule, Section
@@ -78,20 +79,27 @@ def read_policies(
     models: Mapping[str, int],
 ) -> Policies:
     """Do all of `load_policies` but run the cases: for a report on them."""
+    lists = _Lists()
+    lists.rows_of(platform.lists)
     read = [
-        _Reader(platform, institution, columns, models).read(path)
+        _Reader(platform, institution, columns, models, lists).read(path)
         for institution in institutions
         for path in _policy_files(Path(config_dir) / "institutions" / institution.id, platform)
     ]
     read.sort(key=lambda pair: (pair[1].product, pair[1].institution))
     plans = tuple(plan for _, plan in read)
     tables = build_tables(
-        [product_plan(product) for product in platform.products], ceiling_plans(platform), plans
+        [product_plan(product) for product in platform.products],
+        ceiling_plans(platform),
+        plans,
+        lists.entries,
+        platform.decision_key,
     )
     return Policies(
         tables,
         tuple(info for info, _ in read),
         plans,
+        tuple(lists.entries),
         t.rule_words(tables),
         t.candidates_max(tables),
     )
@@ -122,14 +130,20 @@ def _policy_files(folder: Path, platform: Platform) -> Iterable[Path]:
         yield path
 
 
-def content_address(parts: Iterable[tuple[str, bytes]]) -> str:
-    """Return the hex sha256 of named contents; lengths go in, so no two lists hash alike."""
-    digest = hashlib.sha256()
-    for name, data in parts:
-        label = name.encode()
-        digest.update(len(label).to_bytes(8, "big") + label)
-        digest.update(len(data).to_bytes(8, "big") + data)
-    return digest.hexdigest()
+class _Lists:
+    """The lists of a deployment in order of first use, each file read once."""
+
+    def __init__(self) -> None:
+        self.rows: dict[Path, int] = {}
+        self.entries: list[tuple[Entry, ...]] = []
+
+    def rows_of(self, files: Mapping[str, Path]) -> dict[str, int]:
+        """Return the row of each list; PolicyError where a file is wrong."""
+        for path in files.values():
+            if path not in self.rows:
+                self.entries.append(read_list(path, path.read_bytes()))
+                self.rows[path] = len(self.rows)
+        return {name: self.rows[path] for name, path in files.items()}
 
 
 class _Reader:
@@ -141,11 +155,13 @@ class _Reader:
         institution: Institution,
         columns: Mapping[str, CatalogColumn],
         models: Mapping[str, int],
+        lists: _Lists,
     ) -> None:
         self.platform = platform
         self.institution = institution
         self.columns = columns
         self.models = models
+        self.lists = lists
 
     def read(self, path: Path) -> tuple[PolicyInfo, PolicyPlan]:
         """Read and check one policy file with its band tables."""
@@ -160,12 +176,13 @@ class _Reader:
             raise text.fault((), f"{product.id} is a line; add a [drawdown] section")
         if not is_line and document.drawdown is not None:
             raise text.fault(("drawdown",), f"{product.id} is no line; remove the section")
-        files: dict[str, bytes] = {}
+        paths, files = list_files(text, document.lists, path.parent)
+        rows = self.lists.rows_of(paths)
         sections = (
-            self._section(text, "application", document.application, product, files),
+            self._section(text, "application", document.application, product, files, rows),
             None
             if document.drawdown is None
-            else self._section(text, "drawdown", document.drawdown, product, files),
+            else self._section(text, "drawdown", document.drawdown, product, files, rows),
         )
         plan = PolicyPlan(self.institution.code, code, self._channels(text, document), sections)
         address = content_address(
@@ -210,7 +227,13 @@ class _Reader:
         return sum(1 << open_to_us[name] for name in set(document.channels))
 
     def _section(
-        self, text: Text, name: str, section: Section, product: Product, files: dict[str, bytes]
+        self,
+        text: Text,
+        name: str,
+        section: Section,
+        product: Product,
+        files: dict[str, bytes],
+        lists: Mapping[str, int],
     ) -> SectionPlan:
         model = self._model(text, name, section)
         bands_path = text.path.parent / section.bands
@@ -233,7 +256,7 @@ class _Reader:
         return SectionPlan(
             rules=(
                 *self._platform_rules(name, product),
-                *self._rules(text, name, section.rules, section.model),
+                *self._rules(text, name, section.rules, section.model, lists),
             ),
             bands=bands,
             tenors_days=tuple(sorted(section.tenors_days)),
@@ -286,7 +309,12 @@ class _Reader:
         return column.row
 
     def _rules(
-        self, text: Text, name: str, rules: tuple[Rule, ...], model: str | None
+        self,
+        text: Text,
+        name: str,
+        rules: tuple[Rule, ...],
+        model: str | None,
+        lists: Mapping[str, int],
     ) -> tuple[RulePlan, ...]:
         names = expression_columns(self.columns, self.models, self.institution.id, model)
         plans: list[RulePlan] = []
@@ -305,7 +333,7 @@ class _Reader:
                 what = f"a second rule called {rule.label}; give it a name of its own"
                 raise text.fault(place, what)
             labels.add(rule.label)
-            node = parse_rule(text, (*place, "when"), rule.when, names, self._hidden())
+            node = parse_rule(text, (*place, "when"), rule.when, names, self._hidden(), lists)
             own = self.institution.own_reasons.get(code, code)
             plans.append(RulePlan(rule.label, rule.when, node, BIT[code], own))
         return tuple(plans)
@@ -319,12 +347,13 @@ class _Reader:
 
     def _platform_rules(self, name: str, product: Product) -> tuple[RulePlan, ...]:
         names = expression_columns(self.columns, self.models, PLATFORM, None)
+        lists = self.lists.rows_of(self.platform.lists)
         plans = []
         for number, rule in enumerate(self.platform.rules):
             if rule.side != product.side or name not in rule.sections:
                 continue
             place: Place = ("rules", number, "when")
-            node = parse_rule(self.platform.text, place, rule.when, names, frozenset())
+            node = parse_rule(self.platform.text, place, rule.when, names, frozenset(), lists)
             own = self.institution.own_reasons.get(rule.reason, rule.reason)
             label = f"{PLATFORM}.{rule.name}"
             plans.append(RulePlan(label, rule.when, node, BIT[rule.reason], own))
@@ -356,11 +385,16 @@ def expression_columns(
 
 
 def parse_rule(
-    text: Text, place: Place, when: str, names: Mapping[str, Column], hidden: frozenset[str]
+    text: Text,
+    place: Place,
+    when: str,
+    names: Mapping[str, Column],
+    hidden: frozenset[str],
+    lists: Mapping[str, int],
 ) -> Node:
     """Parse one rule; an ExpressionError becomes a PolicyError at its line of the file."""
     try:
-        node = parse(when, names)
+        node = parse(when, names, lists)
     except ExpressionError as error:
         what = error.what
         for name in hidden:

@@ -11,7 +11,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from models.policy.documents import Document, Listed, Name, Text, read_document, suggestion
+from models.policy.documents import (
+    Document,
+    Listed,
+    Name,
+    Text,
+    content_address,
+    read_document,
+    suggestion,
+)
 from models.policy.errors import fault
 from models.policy.price import APR_BPS_MAX
 from models.policy.reasons import BIT, BY_RULE, REASONS
@@ -20,6 +28,7 @@ from streams.limits import AMOUNT_CENTS_MAX, Limits
 SIDES = ("consumer", "business")
 CHANNELS_MAX = 64  # one bit each in a policy's mask
 PARTITIONS_MAX = 4_096
+LISTS_FOLDER = "lists"  # the platform's own; an institution's stand beside its policies
 FEES_FILE = "fees.toml"  # stands beside an institution's policies; nothing that decides reads it
 
 Side = Literal["consumer", "business"]
@@ -87,6 +96,7 @@ class _PlatformDocument(Document):
     channels: Annotated[Listed[Channel], Field(max_length=CHANNELS_MAX)]
     apr_ceilings: Listed[AprCeiling] = ()
     rules: Listed[PlatformRule] = ()
+    lists: dict[Name, str] = Field(default_factory=dict)
 
 
 Cents = Annotated[int, Field(ge=0, le=AMOUNT_CENTS_MAX)]
@@ -137,7 +147,8 @@ class Platform:
     """`platform.toml`, checked. Codes of products and channels are their places here.
 
     `features`: which columns are computed and stand in evidence. "used": those that models and
-    policies read; names: these besides; "all": the whole catalog.
+    policies read; names: these besides; "all": the whole catalog. `lists`: files of the lists that
+    the platform's rules ask, by name; their contents are in `sha256`.
     """
 
     path: Path
@@ -150,6 +161,7 @@ class Platform:
     channels: tuple[Channel, ...]
     apr_ceilings: tuple[AprCeiling, ...]
     rules: tuple[PlatformRule, ...]
+    lists: Mapping[str, Path]
     text: Text
 
     def product_code(self, id: str) -> int:
@@ -197,9 +209,13 @@ def load_platform(config_dir: Path | str) -> Platform:
             raise text.fault(
                 ("apr_ceilings", place, "from"), "a second ceiling from this day; remove one"
             )
+    lists, contents = list_files(text, document.lists, Path(config_dir) / LISTS_FOLDER)
+    sha256 = hashlib.sha256(text.data).hexdigest()
+    if contents:
+        sha256 = content_address([(text.path.name, text.data), *sorted(contents.items())])
     return Platform(
         path=text.path,
-        sha256=hashlib.sha256(text.data).hexdigest(),
+        sha256=sha256,
         partitions=document.partitions,
         decision_key=bytes.fromhex(document.decision_key),
         features=document.features,
@@ -208,8 +224,27 @@ def load_platform(config_dir: Path | str) -> Platform:
         channels=document.channels,
         apr_ceilings=tuple(sorted(document.apr_ceilings, key=lambda ceiling: ceiling.from_)),
         rules=document.rules,
+        lists=lists,
         text=text,
     )
+
+
+def list_files(
+    text: Text, named: Mapping[str, str], folder: Path
+) -> tuple[dict[str, Path], dict[str, bytes]]:
+    """Return the files of `[lists]` in `folder` by the list's name, and their contents by file."""
+    paths: dict[str, Path] = {}
+    contents: dict[str, bytes] = {}
+    for name, file in named.items():
+        if Path(file).name != file or not file.endswith(".csv"):
+            raise text.fault(("lists", name), f"must name a .csv file in {folder}; correct it")
+        paths[name] = folder / file
+        try:
+            contents[file] = paths[name].read_bytes()
+        except OSError as error:
+            what = f"{paths[name]} cannot be read ({error.strerror}); add the file"
+            raise text.fault(("lists", name), what) from None
+    return paths, contents
 
 
 def _refuse_repeats(text: Text, field: str, ids: list[str]) -> None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from models.policy.build import PolicyPlan
 from models.policy.documents import Text
+from models.policy.lists import Entry
 from models.policy.policy import Policy
 from models.policy.tables import PolicyTables
 
@@ -36,9 +37,9 @@ class RuleInfo(NamedTuple):
 class PolicyInfo:
     """One policy for people: its row in the tables is its place in `Policies.infos`.
 
-    `sha256` is its content address: institution.toml, the policy file and its band tables. `rules`
-    by section: the order of the bits of a rule mask. `file` and `cases` serve `dipper policy
-    check`.
+    `sha256` is its content address: institution.toml, the policy file, its tables and lists.
+    `rules` by section: the order of the bits of a rule mask. `file` and `cases` serve `dipper
+    policy check`.
     """
 
     id: str
@@ -54,10 +55,14 @@ class PolicyInfo:
 
 @dataclass(frozen=True)
 class Policies:
-    """All policies of a deployment: tables for kernels, infos for people, sizes for memory."""
+    """All policies of a deployment: tables for kernels, infos for people, sizes for memory.
+
+    `lists` are the entries of each list, in order of the rows that rules name.
+    """
 
     tables: PolicyTables
     infos: tuple[PolicyInfo, ...]
     plans: tuple[PolicyPlan, ...]
+    lists: tuple[tuple[Entry, ...], ...]
     rule_words: int
     candidates_max: int

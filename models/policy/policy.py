@@ -76,8 +76,8 @@ class Case(Document):
     """One request that the policy's author has thought through; run each time the policy is loaded.
 
     `scores` are probabilities of default by model, `raw` raw scores by model, `pd_ppm` that of the
-    section's own model. Features that are not named are missing. Without `at` the newest legal
-    ceilings hold.
+    section's own model. Features and tokens (device, phone ...) that are not named are missing.
+    Without `at` the newest legal ceilings hold, and entries of lists that expire have expired.
     """
 
     name: Annotated[str, Field(min_length=1)]
@@ -91,14 +91,16 @@ class Case(Document):
     available_cents: Annotated[int, Field(ge=0, le=AMOUNT_CENTS_MAX)] | None = None
     at: dt.date | None = None
     features: dict[str, Any] = Field(default_factory=dict)
+    tokens: dict[str, str] = Field(default_factory=dict)
     expect: Expected
 
 
 class Policy(Document):
-    """`institutions/<id>/<product>.toml`."""
+    """`institutions/<id>/<product>.toml`; `lists`: what its rules call a list, and its file."""
 
     product: Name
     channels: Listed[Name] | None = None
+    lists: dict[Name, str] = Field(default_factory=dict)
     application: Section
     drawdown: Section | None = None
     cases: Listed[Case] = ()

@@ -13,7 +13,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from models.policy.expression import FEATURE, PD, Op
+from models.policy.expression import ANY_TOKEN, FEATURE, PD, TOKEN, Op
+from models.policy.lists import is_listed
 from models.policy.tables import (
     BLOCK_WORDS,
     PROGRAM_AND,
@@ -22,12 +23,16 @@ from models.policy.tables import (
     PolicyScratch,
     PolicyTables,
 )
+from models.policy.tokens import TOKENS, hash_tokens
+from streams.buffers import Array
 from streams.compile import kernel
 from streams.intrinsics import trailing_zeros
 from streams.limits import BLOCK
 
 _LT, _LE, _GT, _GE = int(Op.LT), int(Op.LE), int(Op.GT), int(Op.GE)
 _EQ, _NE = int(Op.EQ), int(Op.NE)
+_LISTED = int(Op.LISTED)
+_ANY_TOKEN, _TOKENS = ANY_TOKEN, len(TOKENS)
 _ZERO, _ONE, _SIX = np.uint64(0), np.uint64(1), np.uint64(6)
 _ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 _BIT_MASK = np.uint64(63)
@@ -42,6 +47,41 @@ def begin_block(scratch: PolicyScratch, rows: int) -> None:
     assert 0 < rows <= BLOCK
     scratch.block[0] += 1
     scratch.block[1] = rows
+
+
+@kernel
+def note_tokens(
+    policies: PolicyTables, scratch: PolicyScratch, column: int, data: Array, raw: Array, at: int
+) -> None:
+    """Keep the tokens of request `column` of the next block, where a list may be asked for them.
+
+    `raw` is its raw row (`schema.RAW`), whose texts stand in `data`; `at` its time in epoch ms.
+    """
+    if policies.listed.shape[0] > 0:
+        hash_tokens(policies.token_key, data, raw, scratch.tokens[column])
+        scratch.at[column] = at
+
+
+@kernel
+def _ask_list(
+    policies: PolicyTables, scratch: PolicyScratch, op: int, token: int, list_row: int
+) -> None:
+    """Write 1 or 0 to `scratch.holds`: whether a token is given and stands, or does not, on a list.
+
+    Of ANY_TOKEN one that stands there is enough, and none need be given.
+    """
+    first, stop = token, token + 1
+    if token == _ANY_TOKEN:
+        first, stop = 0, _TOKENS
+    for row in range(scratch.block[1]):
+        given = token == _ANY_TOKEN
+        on = False
+        for kind in range(first, stop):
+            lo, hi = scratch.tokens[row, kind]["lo"], scratch.tokens[row, kind]["hi"]
+            if lo | hi != _ZERO:
+                given = True
+                on |= is_listed(policies.listed, list_row, kind, lo, hi, scratch.at[row])
+        scratch.holds[row] = given and on == (op == _LISTED)
 
 
 @kernel
@@ -102,7 +142,7 @@ def _compare(
 
 
 @kernel
-def _compute_predicate(
+def _compare_columns(
     policies: PolicyTables,
     scratch: PolicyScratch,
     index: int,
@@ -110,7 +150,7 @@ def _compute_predicate(
     raw: NDArray[np.float64],
     pd_ppm: NDArray[np.int64],
 ) -> None:
-    """Write the bits of one predicate to `scratch.truth`, 0 beyond the block's rows."""
+    """Write 1 or 0 to `scratch.holds`: whether a column compares so with a constant or another."""
     rows = scratch.block[1]
     predicate = policies.predicates[index]
     constant = predicate["constant"]
@@ -128,6 +168,24 @@ def _compute_predicate(
     else:
         _fill(scratch.left, predicate["space"], predicate["index"], 1.0, rows, vectors, raw, pd_ppm)
         _compare(predicate["op"], scratch.left, right, rows, scratch.holds)
+
+
+@kernel
+def _compute_predicate(
+    policies: PolicyTables,
+    scratch: PolicyScratch,
+    index: int,
+    vectors: NDArray[np.float64],
+    raw: NDArray[np.float64],
+    pd_ppm: NDArray[np.int64],
+) -> None:
+    """Write the bits of one predicate to `scratch.truth`, 0 beyond the block's rows."""
+    rows = scratch.block[1]
+    predicate = policies.predicates[index]
+    if predicate["space"] == TOKEN:
+        _ask_list(policies, scratch, predicate["op"], predicate["index"], predicate["other"])
+    else:
+        _compare_columns(policies, scratch, index, vectors, raw, pd_ppm)
     for word in range(BLOCK_WORDS):
         bits = _ZERO
         for part in range(min(8, max(0, (rows - 64 * word + 7) >> 3))):

@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.policy.expression import FEATURE
+from models.policy.lists import LISTED
 from models.policy.reasons import outcome_by_bit
+from models.policy.tokens import TOKEN, TOKENS
 from streams.buffers import Array
 from streams.limits import BLOCK
 
@@ -111,10 +113,10 @@ PREDICATE = np.dtype(
     [
         ("constant", "f8"),
         ("op", "i4"),  # expression.Op
-        ("space", "i4"),  # expression.FEATURE, PD or RAW
+        ("space", "i4"),  # expression.FEATURE, PD, RAW or TOKEN
         ("index", "i4"),
         ("other_space", "i4"),  # -1: compared with the constant alone
-        ("other", "i4"),
+        ("other", "i4"),  # of a TOKEN: row of the list
     ],
     align=True,
 )
@@ -148,6 +150,10 @@ class PolicyTables(NamedTuple):
     """CEILING, rising by from_at."""
     outcome: NDArray[np.int32]
     """schema.Outcome of each reason bit."""
+    listed: Array
+    """lists.LISTED, the entries of all lists; no slot where there is no list."""
+    token_key: NDArray[np.uint64]
+    """[2], what tokens are hashed with."""
 
 
 class PolicyScratch(NamedTuple):
@@ -179,6 +185,10 @@ class PolicyScratch(NamedTuple):
     """[BLOCK], 1 where it holds."""
     holds_by_eight: NDArray[np.uint64]
     """[BLOCK // 8], the same memory."""
+    tokens: Array
+    """tokens.TOKEN[BLOCK, TOKENS] of each request; read where a rule asks a list."""
+    at: NDArray[np.int64]
+    """[BLOCK], the requests' time in epoch ms; likewise."""
 
 
 def empty_tables() -> PolicyTables:
@@ -196,6 +206,8 @@ def empty_tables() -> PolicyTables:
         needs=np.zeros(0, np.int32),
         ceilings=np.zeros(0, CEILING),
         outcome=outcome_by_bit(),
+        listed=np.zeros(0, LISTED),
+        token_key=np.zeros(2, np.uint64),
     )
 
 
@@ -230,6 +242,8 @@ def make_scratch(tables: PolicyTables) -> PolicyScratch:
         right=np.zeros(BLOCK),
         holds=holds,
         holds_by_eight=holds.view(np.uint64),
+        tokens=np.zeros((BLOCK, len(TOKENS)), TOKEN),
+        at=np.zeros(BLOCK, np.int64),
     )
 
 

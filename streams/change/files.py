@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from models.policy.platform import FEES_FILE
+from models.policy.platform import FEES_FILE, LISTS_FOLDER
 from streams.config import CATALOG_FILE, MODELS_FOLDER
 from streams.versions import files_of
 
@@ -54,6 +54,6 @@ def outside(paths: Iterable[str]) -> Iterator[str]:
     for path in paths:
         parts = Path(path).parts
         inside = parts and ".." not in parts and not Path(path).is_absolute()
-        roots = (INSTITUTIONS, MODELS_FOLDER)
+        roots = (INSTITUTIONS, MODELS_FOLDER, LISTS_FOLDER)
         if not inside or (path not in _PLATFORM_FILES and parts[0] not in roots):
             yield path

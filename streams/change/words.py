@@ -166,13 +166,21 @@ def _csv(path: Path) -> Leaves | None:
     for row in rows:
         if None in row or None in row.values():
             return None
-        key = "pd_ppm_max" if "pd_ppm_max" in row else next(iter(row))
-        number = _number(row[key])
-        place = ("band up to", _value(key, number)) if key == "pd_ppm_max" else ("row", row[key])
+        keys, place = _row_place(row)
         for name, cell in row.items():
-            if name != key:
+            if name not in keys:
                 leaves[(*place, name)] = _number(cell)
     return leaves
+
+
+def _row_place(row: dict[str, str]) -> tuple[tuple[str, ...], tuple[str, str]]:
+    """Return the columns that say which row it is, and how the row is called."""
+    if "pd_ppm_max" in row:
+        return ("pd_ppm_max",), ("band up to", _value("pd_ppm_max", _number(row["pd_ppm_max"])))
+    if {"kind", "token"} <= row.keys():
+        return ("kind", "token"), (row["kind"], row["token"])
+    first = next(iter(row))
+    return (first,), ("row", row[first])
 
 
 def _number(cell: str) -> Any:

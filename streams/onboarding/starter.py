@@ -21,6 +21,7 @@ _POLICY_FILES = (
     "institution.toml",
     "cash_line.toml",
     "cash_line.csv",
+    "blocked.csv",
     "cash_line_draw.csv",
     "instalment_loan.toml",
     "instalment_loan.csv",

@@ -26,6 +26,7 @@ from streams.deployment import Deployment
 from streams.replay import Progress, ReplayResult, replay
 from streams.study.panel import Panel, answers, make_panel
 from streams.study.rejudge import Judged, rejudge
+from streams.study.tokens import no_tokens, read_tokens
 
 CHUNK_ROWS = 65_536
 ANSWER = ("approved", "institution", "amount_cents", "rate_bps", "apr_bps", "outcome", "reasons")
@@ -109,7 +110,11 @@ def compare(
     other = None
     if mode is Mode.CLOSED or sides[0].catalog.sha256 != sides[1].catalog.sha256:
         other = make_panel(replay(events, sides[1], partitions=partitions))
-    chain = _Chain(panel, sides[1], other)
+    tokens = [
+        read_tokens(events, panel.ids, side) if len(side.policies.tables.listed) else no_tokens()
+        for side in sides
+    ]
+    chain = _Chain(panel, sides[1], other, tokens)
     steps = chain.steps()
     last = steps[-1][1]
     if mode is Mode.CLOSED:
@@ -159,8 +164,11 @@ def score_panel(
 class _Chain:
     """The answers between A and B: features, then models, then policies are B's."""
 
-    def __init__(self, panel: Panel, b: Deployment, other: Panel | None) -> None:
+    def __init__(
+        self, panel: Panel, b: Deployment, other: Panel | None, tokens: list[Array]
+    ) -> None:
         self.panel, self.b, self.other = panel, b, other
+        self.tokens_a, self.tokens_b = tokens
         self.own = panel.deployment
 
     def steps(self) -> list[tuple[Cause, Judged]]:
@@ -173,7 +181,9 @@ class _Chain:
         steps = []
         blocked = self.panel.blocked(self.own.institution_ids)
         if self.other is not None:
-            judged = rejudge(self.own.policies, self.panel.asked, features_a, raw_a, pd_a, blocked)
+            judged = rejudge(
+                self.own.policies, self.panel.asked, features_a, raw_a, pd_a, blocked, self.tokens_a
+            )
             steps.append((Cause.FEATURES, judged))
         raw_b, pd_b = score_panel(self.panel, self.b, features_b, recorded=self.other is None)
         names = {info.name: info.sha256 for info in self.own.model_infos}
@@ -183,11 +193,13 @@ class _Chain:
                 if info.name in places:
                     raw_a[:, place] = raw_b[:, places[info.name]]
                     pd_a[:, place] = pd_b[:, places[info.name]]
-            judged = rejudge(self.own.policies, self.panel.asked, features_a, raw_a, pd_a, blocked)
+            judged = rejudge(
+                self.own.policies, self.panel.asked, features_a, raw_a, pd_a, blocked, self.tokens_a
+            )
             steps.append((Cause.MODEL, judged))
         asked = self._asked_of_b()
         blocked = self.panel.blocked(self.b.institution_ids)
-        judged = rejudge(self.b.policies, asked, features_b, raw_b, pd_b, blocked)
+        judged = rejudge(self.b.policies, asked, features_b, raw_b, pd_b, blocked, self.tokens_b)
         return [*steps, (Cause.POLICY, judged)]
 
     def _features(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -67,6 +67,7 @@ def _judge_block(
     raw: NDArray[np.float64],
     pd_ppm: NDArray[np.int64],
     blocked: NDArray[np.uint8],
+    tokens: Array,
     order: NDArray[np.int32],
     verdicts: Array,
     masks: NDArray[np.uint64],
@@ -75,10 +76,18 @@ def _judge_block(
 ) -> None:
     """Judge and rank requests `first` to `first + rows` - 1, whose vectors stand in columns 0 on.
 
-    Reads ASKED[n], `blocked` [n, institutions]: 1 where an institution had no money. Writes the
-    rows of VERDICT[n, C], masks, count and chosen; `order` is scratch.
+    Reads ASKED[n], `blocked` [n, institutions]: 1 where an institution had no money, `tokens`
+    TOKEN[n, TOKENS] (no row where no list is asked). Writes the rows of VERDICT[n, C], masks, count
+    and chosen; `order` is scratch.
     """
     begin_block(scratch, rows)
+    for column in range(rows):
+        i = first + column
+        if tokens.shape[0] > 0:
+            scratch.at[column] = asked[i]["at"]
+            for kind in range(tokens.shape[1]):
+                scratch.tokens[column, kind]["lo"] = tokens[i, kind]["lo"]
+                scratch.tokens[column, kind]["hi"] = tokens[i, kind]["hi"]
     for column in range(rows):
         i = first + column
         found = judge(
@@ -108,14 +117,16 @@ def rejudge(
     raw: NDArray[np.float64],
     pd_ppm: NDArray[np.int64],
     blocked: NDArray[np.uint8],
+    tokens: Array,
 ) -> Judged:
     """Return what `policies` say to each request.
 
     `asked` ASKED[n]; `features` [n, columns of the catalog the policies were compiled for], NaN
     missing; `raw` and `pd_ppm` [n, models] in the order the policies were compiled for; `blocked`
-    [n, institutions of the policies].
+    [n, institutions of the policies]; `tokens` TOKEN[n, TOKENS], or no row: then no list is asked.
     """
     rows = len(asked)
+    assert len(tokens) == rows or not len(policies.tables.listed)
     verdicts = np.zeros((rows, policies.candidates_max), VERDICT)
     masks = np.zeros((rows, policies.candidates_max, policies.rule_words), np.uint64)
     count, chosen = np.zeros(rows, np.int32), np.full(rows, -1, np.int32)
@@ -132,6 +143,6 @@ def rejudge(
         block_pd[:, :size] = pd_ppm[part].T
         _judge_block(
             policies.tables, scratch, asked, first, size, vectors, block_raw, block_pd, blocked,
-            order, verdicts, masks, count, chosen,
+            tokens, order, verdicts, masks, count, chosen,
         )  # fmt: skip
     return Judged(verdicts, masks, count, chosen)

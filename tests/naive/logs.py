@@ -171,7 +171,17 @@ class LogMaker:
             amount_cents=choice([999, 1_000, 30_000, 100_001, 250_000, 350_000, 900_000]),
             tenor_days=choice([30, 30, 30, 30, 90, 90, 360, 7]),
             **{name: value for name, value in given.items() if self.random.random() < 0.7},
+            **self._tokens(),
         )
+
+    def _tokens(self) -> dict[str, Any]:
+        """Return what a request tells of device, phone and document, where lists are asked."""
+        if not self.deployment.policies.lists:
+            return {}
+        device = self.random.choice(["d0", "d1", "d2", "d3", "d4", "", "d5", "d6"])
+        phone = self.random.choice(["f0", "f1", "北", "f2", "f3", "f4", "f5", "f6", "f7", "d0"])
+        given = {"device": device, "phone": phone, "id_doc": "d2", "bank_account": "d1"}
+        return {name: value for name, value in given.items() if self.random.random() < 0.5}
 
     def _drawdown(self) -> None:
         lines = list(self.step.books.lines.values())
@@ -189,6 +199,7 @@ class LogMaker:
             amount_cents=self.random.choice([100, 900, 5_000, 20_000, 60_000, 200_000, 450_000]),
             tenor_days=self.random.choice([30, 30, 90, 90, 7]),
             merchant="shop",
+            **self._tokens(),
         )
 
     def _named(self, wanted: OfferState) -> tuple[str, str, str]:

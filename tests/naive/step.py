@@ -14,6 +14,7 @@ from models.calibrate import parse_calibration
 from models.lightgbm_text import parse_lightgbm_text
 from models.policy.loader import ceiling_plans, product_plan
 from models.policy.reasons import mask_of
+from models.policy.tokens import TOKENS
 from models.scorecard import parse_scorecard
 from streams.config import vocabulary_of
 from streams.deployment import Deployment
@@ -105,6 +106,8 @@ class NaiveStep:
         """Take in one record of the log; return what the step writes for it, in order."""
         self._records, self._offset = [], offset
         event = self.reader.event_of(value)
+        given = self.reader.read(value)[1]
+        event["tokens"] = {n: given[name] for n, name in enumerate(TOKENS) if given.get(name)}
         self.counters["events", EventType(event["type"]).name.lower()] += 1
         refusal = self._admit(event, key, value or b"") or self._apply(event)
         if refusal:
@@ -342,6 +345,7 @@ class NaiveStep:
         request.features = dict(enumerate(values.values()))
         request.raw = dict(enumerate(raw for raw, _ in scores))
         request.pd = dict(enumerate(pd for _, pd in scores))
+        request.tokens, request.lists = event["tokens"], self.live.policies.lists
         where = (1, event["product"], -1, line.institution) if line else (
             0, event["product"], event["channel"], -1
         )  # fmt: skip

@@ -1,6 +1,7 @@
 """The decide stage in plain Python: walks the plans and the trees of rules, never the tables."""
 
 import math
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -13,14 +14,17 @@ from models.policy.expression import (
     Column,
     Compare,
     In,
+    Listed,
     Missing,
     Node,
     Not,
     Op,
     Or,
 )
+from models.policy.lists import Entry
 from models.policy.price import PART, apr_bps, instalment_parts
 from models.policy.reasons import REASONS
+from models.policy.tokens import TOKENS
 from streams.limits import AMOUNT_CENTS_MAX
 
 _COMPARE = {
@@ -47,6 +51,18 @@ class Request:
         self.features: dict[int, float] = {}
         self.raw: dict[int, float] = {}
         self.pd: dict[int, int] = {}
+        self.tokens: dict[int, bytes] = {}
+        self.lists: Sequence[Sequence[Entry]] = ()
+
+    def is_on(self, token: int, row: int) -> bool:
+        """Return whether one of its tokens stands on a list and the entry still counts."""
+        kinds = range(len(TOKENS)) if token == len(TOKENS) else [token]
+        return any(
+            entry.kind in kinds
+            and self.tokens.get(entry.kind) == entry.token
+            and self.at < entry.until
+            for entry in self.lists[row]
+        )
 
     def value(self, column: Column) -> float | None:
         """Return a column's value, None where it is missing."""
@@ -67,6 +83,9 @@ def holds(node: Node, request: Request) -> bool:
             return holds(left, request) or holds(right, request)
         case Not(operand):
             return not holds(operand, request)
+        case Listed(token, row, negated):
+            given = token == len(TOKENS) or token in request.tokens
+            return given and request.is_on(token, row) != negated
         case Missing(column, negated):
             return (request.value(column) is None) != negated
         case In(column, values, negated):

@@ -18,6 +18,7 @@ from models.policy.build import (
     build_tables,
 )
 from models.policy.expression import (
+    ANY_TOKEN,
     FEATURE,
     PD,
     RAW,
@@ -26,6 +27,7 @@ from models.policy.expression import (
     Column,
     Compare,
     In,
+    Listed,
     Missing,
     Node,
     Not,
@@ -33,9 +35,18 @@ from models.policy.expression import (
     Or,
 )
 from models.policy.judge import judge, rank, share_of
+from models.policy.lists import NEVER, Entry
 from models.policy.reasons import REASONS, mask_of
 from models.policy.rules import begin_block
-from models.policy.tables import candidates_max, empty_tables, make_scratch, rule_words
+from models.policy.tables import (
+    PolicyScratch,
+    PolicyTables,
+    candidates_max,
+    empty_tables,
+    make_scratch,
+    rule_words,
+)
+from models.policy.tokens import TOKEN, TOKENS, hash_texts
 from streams.limits import AMOUNT_CENTS_MAX, BLOCK
 from streams.schema import VERDICT
 from tests.models.policy import naive
@@ -44,11 +55,16 @@ COLUMNS, MODELS, CHANNELS = 4, 2, 3
 pytestmark = pytest.mark.kernel
 
 _values = st.sampled_from([-3.0, -1.0, 0.0, 0.5, 1.0, 2.0, 250_000.0])
+_texts = st.sampled_from([b"a", b"b", b"c" * 64, "北".encode()])
+_lists = st.lists(
+    st.builds(Entry, st.integers(0, len(TOKENS) - 1), _texts, st.sampled_from([1_500, NEVER])),
+    unique_by=lambda entry: (entry.kind, entry.token),
+)
 _columns = st.one_of(
     st.builds(Column, st.just(FEATURE), st.integers(0, COLUMNS - 1)),
     st.builds(Column, st.sampled_from([PD, RAW]), st.integers(0, MODELS - 1)),
 )
-_ops = st.sampled_from([op for op in Op if op != Op.MISSING])
+_ops = st.sampled_from([op for op in Op if op < Op.MISSING])
 _atoms: st.SearchStrategy[Node] = st.one_of(
     st.builds(Compare, _columns, _ops, _values, st.one_of(st.none(), _columns)),
     st.builds(In, _columns, st.lists(_values, min_size=1, max_size=3).map(tuple), st.booleans()),
@@ -59,6 +75,7 @@ _atoms: st.SearchStrategy[Node] = st.one_of(
         st.booleans(),
     ),
     st.builds(Missing, _columns, st.booleans()),
+    st.builds(Listed, st.integers(0, ANY_TOKEN), st.integers(0, 1), st.booleans()),
 )
 _nodes: st.SearchStrategy[Node] = st.recursive(
     _atoms,
@@ -151,6 +168,7 @@ def _requests(draw: st.DrawFn) -> naive.Request:
     for model in range(MODELS):
         request.raw[model] = draw(st.one_of(missing, _values))
         request.pd[model] = draw(st.one_of(st.just(-1), st.integers(0, 1_000_000)))
+    request.tokens = draw(st.dictionaries(st.integers(0, len(TOKENS) - 1), _texts))
     return request
 
 
@@ -167,16 +185,32 @@ def _scores(request: naive.Request, column: int) -> tuple[Any, Any, Any]:
     return vectors, raw, pd_ppm
 
 
+def _note_tokens(
+    tables: PolicyTables, scratch: PolicyScratch, request: naive.Request, column: int
+) -> None:
+    """Let the block know the request's tokens; those of others stay what they were."""
+    scratch.at[column] = request.at
+    scratch.tokens[column] = np.zeros(1, TOKEN)
+    kinds = list(request.tokens)
+    scratch.tokens[column, kinds] = hash_texts(tables.token_key, list(request.tokens.values()))
+
+
 @settings(suppress_health_check=list(HealthCheck))
-@given(_deployments(), st.lists(_requests(), min_size=1, max_size=3), st.data())
+@given(
+    _deployments(),
+    st.lists(_requests(), min_size=1, max_size=3),
+    st.tuples(_lists, _lists),
+    st.data(),
+)
 def test_judge_and_rank_are_as_plain_python(
     deployment: tuple[list[ProductPlan], list[CeilingPlan], list[PolicyPlan]],
     requests: list[naive.Request],
+    lists: tuple[list[Entry], list[Entry]],
     data: st.DataObject,
 ) -> None:
     """The kernels give the verdicts, masks and order of plain Python that walks trees and plans."""
     products, ceilings, plans = deployment
-    tables = build_tables(products, ceilings, plans)
+    tables = build_tables(products, ceilings, plans, lists, bytes(range(16)))
     scratch = make_scratch(tables)
     size = candidates_max(tables)
     verdicts = np.zeros(size, VERDICT)
@@ -190,6 +224,8 @@ def test_judge_and_rank_are_as_plain_python(
             data.draw(st.sampled_from([-1, -1, 0, 1])),
         )
         column = data.draw(st.sampled_from([0, 5, BLOCK - 1]))
+        _note_tokens(tables, scratch, request, column)
+        request.lists = lists
         begin_block(scratch, data.draw(st.integers(column + 1, BLOCK)))
         count = judge(
             tables, scratch, *where, request.amount_cents, request.tenor_days, request.at,

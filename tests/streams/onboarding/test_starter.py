@@ -30,7 +30,7 @@ def test_what_init_writes_passes_its_own_checks(
         result = CliRunner().invoke(app, ["institution", command, "dawn"])
         assert result.exit_code == 0, result.output
         said = result.output
-    assert "2 policies, 9 cases, 0 failed" in said
+    assert "2 policies, 10 cases, 0 failed" in said
 
 
 def test_the_starter_decides(tmp_path: Path) -> None:

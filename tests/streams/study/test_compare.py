@@ -82,6 +82,28 @@ def test_closed_mode_names_whose_consequences(log: tuple[Path, Path], stricter: 
     assert set(closed.rows["cause"].drop_nulls()) <= {"policy", "features", "funding state"}
 
 
+def test_a_list_is_asked_again_for_the_tokens_of_the_log(
+    log: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Judged again under a new list, exactly those are refused whom a replay under it refuses."""
+    folder = tmp_path / "config"
+    shutil.copytree(POLICIES, folder)
+    dawn = folder / "institutions" / "dawn"
+    rows = "".join(f"device,d{row:x},2100-01-01\n" for row in range(40))
+    (dawn / "blocked.csv").write_text("kind,token,expires\n" + rows)
+    policy = dawn / "cash_line.toml"
+    section, rule = "\n[application]\n", "[[application.rules]]\n"
+    lists = f'\n[lists]\nblocked = "blocked.csv"\n{section}'
+    listed = f'{rule}when = "device on blocked"\nreason = "device_risk"\n\n{rule}'
+    text = policy.read_text().replace(section, lists, 1).replace(rule, listed, 1)
+    policy.write_text(text)
+    compared, other = compare(log[0], POLICIES, folder).rows, replay(log[0], folder)
+    assert compared["b_outcome"].equals(other.decisions["outcome"])
+    assert compared.filter(~pl.col("same")).height > 0
+    back = compare(log[0], folder, folder).rows
+    assert back["same"].all()
+
+
 def test_another_model_is_named_as_the_cause(log: tuple[Path, Path], tmp_path: Path) -> None:
     """With the policies untouched, what differs differs by the model."""
     folder = tmp_path / "config"
