@@ -17,6 +17,7 @@ from streams.errors import DipperError
 _BATCHES_AT_ONCE = 32
 _GONE_S_MAX = 30.0
 _POLL_S = 0.1
+_HIDDEN_MS_MAX = 900_000  # the broker's own bound
 # The broker's own time on every batch, so that all systems are timed by one clock.
 _BY_THE_BROKER = {"message.timestamp.type": "LogAppendTime", "retention.ms": "-1"}
 
@@ -88,16 +89,33 @@ class Probe:
 
 
 class Feeder:
-    """Publishes records in big batches: `async with Feeder(bootstrap, topic) as feeder`."""
+    """Publishes records in big batches: `async with Feeder(bootstrap, topic) as feeder`.
 
-    def __init__(self, bootstrap: str, topic: str) -> None:
+    With `hidden` they are one transaction, and readers of what is committed see nothing until
+    `show`: all that is to be read then stands there at once.
+    """
+
+    def __init__(self, bootstrap: str, topic: str, *, hidden: bool = False) -> None:
         self._topic = topic
-        self._producer: AIOKafkaProducer = make_producer(bootstrap, "kafka")
+        self._hidden = hidden
+        more = {"transactional_id": topic, "transaction_timeout_ms": _HIDDEN_MS_MAX}
+        self._producer: AIOKafkaProducer = make_producer(
+            bootstrap, "kafka", **(more if hidden else {})
+        )
         self._sent: list[asyncio.Future[Any]] = []
 
     async def __aenter__(self) -> Self:
         await self._producer.start()
+        if self._hidden:
+            await self._producer.begin_transaction()
         return self
+
+    async def show(self) -> None:
+        """Let readers see what was published; there is nothing to come. Harmless a second time."""
+        if self._hidden:
+            self._hidden = False
+            await asyncio.gather(*self._sent)
+            await self._producer.commit_transaction()
 
     async def __aexit__(self, *_: object) -> None:
         await asyncio.gather(*self._sent)

@@ -14,6 +14,7 @@ behind when it ended, the rate is not one that this machine sustains, and its ro
 
 import asyncio
 import gc
+import math
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from hdrh.histogram import HdrHistogram
 from numpy.typing import NDArray
 
+from streams.bench.cpu import cpu_seconds, family
 from streams.bench.digest import Digest
 from streams.bench.feed import Feeder, Probe
 from streams.bench.prepare import make_step, prepare, run, signing_key
@@ -45,7 +47,11 @@ PARTITIONS = 1
 BURST_S = 0.001
 _BATCH_BYTES = 128 * 1024  # half of what a batch takes
 WARM_S = 1.0  # of each rate: not counted
-_WARM_UP_S = 6.0  # before the first rate
+# Before the first rate: rounds at the highest one, until the compilers of the broker's JVM are done
+# and a round costs it about what the last one did.
+_WARM_UP_S = 6.0
+_WARM_UP_ROUNDS_MAX = 12
+_SETTLED = 0.95
 PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99_9": 99.9, "max": 100.0}
 DRAIN_S_MAX = 0.25  # after the last event; more is a backlog, not a delay
 LOAD_LATE_MS_MAX = 20.0  # of 99 % of the bursts
@@ -169,7 +175,7 @@ class _Bench:
 
     async def run(self, rates: Sequence[int], seconds: float) -> list[Latency]:
         deployment, key = self._deployment, self._deployment.platform.decision_key
-        async with KafkaBroker() as broker:
+        async with KafkaBroker(optimise=True) as broker:
             async with Probe(broker.bootstrap) as probe:
                 await probe.make_topics([EVENTS.name, DECISIONS.name], PARTITIONS)
             await ensure_topics(broker.bootstrap, PARTITIONS)
@@ -189,8 +195,7 @@ class _Bench:
             with Running(dipper(EOS), job) as worker:
                 self._on_stage("the worker catches up")
                 await self._caught_up(worker, job)
-                # Compilers of the broker's JVM are at work in its first seconds.
-                await self._one(worker, job, max(rates), _WARM_UP_S)
+                await self._warm_up(worker, job, max(rates), broker.pid)
                 return [await self._one(worker, job, rate, seconds) for rate in rates]
 
     def _expect(self, partition: int, records: Sequence[Record]) -> list[bytes]:
@@ -211,6 +216,16 @@ class _Bench:
                 if time.monotonic() > deadline:
                     raise DipperError(f"the worker did not catch up in {_CATCH_UP_S_MAX:.0f} s")
                 await asyncio.sleep(0.1)
+
+    async def _warm_up(self, worker: Running, job: Job, rate: int, broker_pid: int) -> None:
+        before_s = math.inf
+        for _ in range(_WARM_UP_ROUNDS_MAX):
+            began_s = cpu_seconds(family(broker_pid))
+            await self._one(worker, job, rate, _WARM_UP_S)
+            taken_s = cpu_seconds(family(broker_pid)) - began_s
+            if taken_s > _SETTLED * before_s:
+                return
+            before_s = taken_s
 
     async def _one(self, worker: Running, job: Job, rate: int, seconds: float) -> Latency:
         self._on_stage(f"{rate:,} a second: make the load")

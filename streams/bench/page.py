@@ -169,7 +169,7 @@ def _peers(runs: Mapping[str, Benchmark]) -> Iterator[str]:
             if ratio < 1:
                 faster.append(f"{name} ({1 / ratio:.2f} × dipper)")
         yield f"### {job}"
-        heads = ["system", "processes", "events/s", "CPU µs/event, with start", "dipper to it"]
+        heads = ["system", "processes", "events/s", "CPU µs/event", "dipper to it"]
         yield table(heads, shown)
         if faster:
             yield f"**Faster than dipper here: {', '.join(faster)}.**"
@@ -209,7 +209,7 @@ def _scale(runs: Mapping[str, Benchmark]) -> Iterator[str]:
     shown = [_cells(row, names) if not row["failed"] else
              [*_cells(row, names[:3]), f"could not run: {row['failed']}", "", "", ""]
              for row in rows]  # fmt: skip
-    yield "Exactly once. Processor time is that of the whole run, start and recovery included."
+    yield "Exactly once. Rates and processor time are those of the second half of each run."
     yield table([_NAMES[name] for name in names], shown)
     yield f"![partitions and workers]({CHARTS}/scale.svg)"
     yield from _million(runs)
@@ -227,9 +227,8 @@ def _million(runs: Mapping[str, Benchmark]) -> Iterator[str]:
     yield "### What 1,000,000 events a second takes"
     yield (
         f"An event costs a worker {worker_us:.2f} µs of processor time and the broker "
-        f"{broker_us:.2f} µs ({best['workers']} workers on {best['partitions']} partitions, start "
-        "included, so rather too much). A microsecond an event is one core for a million events a "
-        "second."
+        f"{broker_us:.2f} µs ({best['workers']} workers on {best['partitions']} partitions, the "
+        "fastest row above). A microsecond an event is one core for a million events a second."
     )
     partitions = memory = "not measured"
     if step_us:

@@ -12,7 +12,8 @@
 import asyncio
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -67,7 +68,7 @@ class Measured(NamedTuple):
     seconds: float
     events_per_second: float
     sha256: str  # of its results on the first section
-    cpu_us_per_event: float = 0.0  # of its processes, start and all
+    cpu_us_per_event: float = 0.0  # of its processes while the clock ran
     broker_cpu_us_per_event: float = 0.0
     resident_mib: float = 0.0
     failed: str = ""  # why it could not run
@@ -78,12 +79,14 @@ class _WrongResultsError(DipperError):
     """A system's results are missing, or not the expected ones."""
 
 
-class Cost(NamedTuple):
-    """What a run took: processor time of the system's processes and of the broker, memory."""
+class Stand(NamedTuple):
+    """How far a system was when somebody looked, as a share of what it is to do, and what it had
+    used by then: processor time of its own processes and of the broker.
+    """
 
+    share: float
     cpu_s: float
     broker_cpu_s: float
-    resident_mib: float
 
 
 def bench_peers(
@@ -150,8 +153,10 @@ async def _measure_job(
         on_stage(f"{job.name}: {system.name}, {system.guarantee}")
         asked = job._replace(group=f"{system.id}-{job.name}")
         shares = log.shares[0], log.shares[which[system.id]]
-        late = log.first if system.joins_first else ()
-        assert not late or which[system.id] == 0
+        late = None
+        if system.joins_first:
+            assert which[system.id] == 0
+            late = partial(_publish, job.broker, system.source, log.first)
         found.append(await measure(system, asked, *shares, late=late))
     # The next job has the same topics, and a broker that is warm.
     async with Probe(job.broker) as probe:
@@ -178,13 +183,13 @@ async def measure(
     share: Share,
     *,
     warm_up: Share | None = None,
-    late: Sequence[Sequence[Record]] = (),
+    late: Callable[[], Awaitable[None]] | None = None,
 ) -> Measured:
     """Run a system over `share` of the log, hold its results to what is expected, return its rate.
 
     The clock starts where `warm_up` ends, by default half of the way. `common` is the share
-    whose results are hashed, to compare systems by. `late` is published, by partition, to a system
-    that joins first. Where the system fails, `failed` says why.
+    whose results are hashed, to compare systems by. `late` makes the log visible to a system whose
+    members are to join before. Where the system fails, `failed` says why.
     """
     row = Measured(
         system.name, system.guarantee, job.name, system.processes, 0, 0.0, 0.0, "",
@@ -206,14 +211,17 @@ async def _measure(
     common: Share,
     share: Share,
     warm_up: Share | None,
-    late: Sequence[Sequence[Record]],
+    late: Callable[[], Awaitable[None]] | None,
 ) -> Measured:
+    warm = warm_up.records if warm_up else [WARM_SHARE * count for count in share.records]
     async with Probe(job.broker) as probe:
         before = await probe.ends(system.sink(), job.partitions)
         with Running(system, job) as running:
-            if late:
-                await _publish_late(probe, system, job, running, late)
-            cost = await _until_done(probe, system, running, job, share, before)
+            if late is not None:
+                await _joined(probe, system, job, running)
+                await late()
+            stands = await _until_done(probe, system, running, job, share, before)
+            resident_mib = resident_bytes(running.pids) / (1 << 20)
         results = await _results(probe, system, job, share, before)
     mine, first = Digest(), Digest()
     for written, count, common_count in zip(results, share.outputs, common.outputs, strict=True):
@@ -221,17 +229,16 @@ async def _measure(
         first.add(written.values[:common_count])
     if mine.hex != share.sha256 or (system.ordered and first.hex != common.sha256):
         raise _WrongResultsError("its results are not those that are expected")
-    warm = warm_up.records if warm_up else [WARM_SHARE * count for count in share.records]
     events, seconds = _rate(job.name, results, share, warm)
-    per_event = 1e6 / sum(share.records)
+    cpu_us, broker_cpu_us = _cost(stands, sum(warm) / sum(share.records), sum(share.records))
     return row._replace(
         events=events,
         seconds=round(seconds, 3),
         events_per_second=round(events / seconds, 1),
         sha256=common.sha256,
-        cpu_us_per_event=round(per_event * cost.cpu_s, 3),
-        broker_cpu_us_per_event=round(per_event * cost.broker_cpu_s, 3),
-        resident_mib=round(cost.resident_mib, 1),
+        cpu_us_per_event=round(cpu_us, 3),
+        broker_cpu_us_per_event=round(broker_cpu_us, 3),
+        resident_mib=round(resident_mib, 1),
     )
 
 
@@ -249,9 +256,8 @@ async def _results(
             raise _WrongResultsError("results are missing")
 
 
-async def _publish_late(
-    probe: Probe, system: System, job: Job, running: Running, late: Sequence[Sequence[Record]]
-) -> None:
+async def _joined(probe: Probe, system: System, job: Job, running: Running) -> None:
+    """Return when all its members are in the group and have settled."""
     deadline = time.monotonic() + _STALL_S_MAX
     while await probe.members(job.group) < system.processes:
         _must_run(running)
@@ -259,23 +265,26 @@ async def _publish_late(
             raise DipperError(f"its members did not join in {_STALL_S_MAX:.0f} s")
         await asyncio.sleep(_POLL_S)
     await asyncio.sleep(_SETTLE_S)
-    async with Feeder(job.broker, system.source) as feeder:
-        for partition, records in enumerate(late):
+
+
+async def _publish(broker: str, topic: str, parts: Sequence[Sequence[Record]]) -> None:
+    async with Feeder(broker, topic) as feeder:
+        for partition, records in enumerate(parts):
             await feeder.publish(partition, records)
 
 
 async def _until_done(
     probe: Probe, system: System, running: Running, job: Job, share: Share, before: Sequence[int]
-) -> Cost:
-    """Return what it took until the share was done.
+) -> list[Stand]:
+    """Return how it went until the share was done.
 
     Exactly once: until the group has committed it. At least once a result stands as soon as it is
     written, and some systems commit late: until there are as many results as the share has.
     Raises `DipperError` where it ends, stalls or is too slow.
     """
     done: list[int] = []
+    stands: list[Stand] = []
     began = moved = time.monotonic()
-    broker = cpu_seconds(family(job.broker_pid))
     wanted = share.records if system.guarantee == EOS else share.outputs
     while not done or any(at < count for at, count in zip(done, wanted, strict=True)):
         await asyncio.sleep(_POLL_S)
@@ -293,9 +302,10 @@ async def _until_done(
             raise DipperError(f"nothing moved for {stall_s:.0f} s, at {done} of {wanted}")
         if time.monotonic() - began > _SYSTEM_S_MAX:
             raise DipperError(f"not done in {_SYSTEM_S_MAX:.0f} s, at {done} of {wanted}")
-    pids = running.pids
-    broker = cpu_seconds(family(job.broker_pid)) - broker
-    return Cost(cpu_seconds(pids), broker, resident_bytes(pids) / (1 << 20))
+        share_done = sum(map(min, now, wanted)) / sum(wanted)
+        used = cpu_seconds(running.pids), cpu_seconds(family(job.broker_pid))
+        stands.append(Stand(share_done, *used))
+    return stands
 
 
 def _must_run(running: Running) -> None:
@@ -322,6 +332,21 @@ def _rate(
     if end_ms <= warm_ms:
         raise DipperError("the log was too short to measure anything: take a larger one")
     return total - before, (end_ms - warm_ms) / 1_000
+
+
+def _cost(stands: Sequence[Stand], warm: float, events: int) -> tuple[float, float]:
+    """Return microseconds of processor time an event, of its processes and of the broker.
+
+    They count from the last look at which no more than the share `warm` was done: in a run that is
+    over within a few looks, start is among them.
+    """
+    first = max((each for each in stands if each.share <= warm), default=Stand(0.0, 0.0, 0.0))
+    last = stands[-1]
+    per_event = 1e6 / (events * (last.share - first.share))
+    return (
+        per_event * (last.cpu_s - first.cpu_s),
+        per_event * (last.broker_cpu_s - first.broker_cpu_s),
+    )
 
 
 def faults(found: Sequence[Measured]) -> list[str]:

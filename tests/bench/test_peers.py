@@ -1,5 +1,6 @@
 """The peers of `dipper bench peers` without a broker: their decisions are dipper's bytes."""
 
+import asyncio
 import sys
 
 import numpy as np
@@ -7,11 +8,13 @@ import orjson
 import pytest
 
 from streams.bench.digest import Digest
-from streams.bench.feed import Written
+from streams.bench.feed import Feeder, Probe, Written, read
 from streams.bench.logs import FullLog, Share, ThinLog
 from streams.bench.peers import (
     Measured,
     Scale,
+    Stand,
+    _cost,
     _rate,
     bench_peers,
     comparison,
@@ -218,3 +221,31 @@ def test_what_must_not_be_is_a_fault() -> None:
     assert faults([row("dipper", "x"), row("a", "y")]) == ["thin: systems differ in their results"]
     assert faults([row("a", "", "missing", wrong=True)]) == ["a, thin: missing"]
     assert faults([row("dipper", "", "ended with 1")]) == ["dipper, thin: ended with 1"]
+
+
+def test_the_cost_of_an_event_leaves_out_what_came_before_the_clock() -> None:
+    """Processor time counts from the last look before half of the way; start is not in it."""
+    stands = [Stand(0.0, 4, 1), Stand(0.4, 5, 2), Stand(0.7, 6.5, 2.5), Stand(1.0, 8, 3.2)]
+    worker_us, broker_us = _cost(stands, 0.5, 1_000_000)
+    assert (worker_us, broker_us) == pytest.approx((5.0, 2.0))
+    assert _cost(stands[-1:], 0.5, 1_000_000) == pytest.approx((8.0, 3.2))
+
+
+@pytest.mark.asyncio
+async def test_a_hidden_log_shows_at_once(kafka_broker: Broker) -> None:
+    """Who reads what is committed sees nothing of a hidden log until it is shown, and then all."""
+    topic = "hidden"
+    records: list[Record] = [(b"k", b"%d" % number) for number in range(1_000)]
+    async with Probe(kafka_broker.bootstrap) as probe:
+        await probe.make_topics([topic], 1)
+        async with Feeder(kafka_broker.bootstrap, topic, hidden=True) as feeder:
+            await feeder.publish(0, records)
+            assert await probe.ends(topic, 1) == [0]
+            await feeder.show()
+            await feeder.show()
+            # The coordinator answers first and then marks the partition.
+            while not (end := (await probe.ends(topic, 1))[0]):
+                await asyncio.sleep(0.01)
+        (written,) = await read(kafka_broker.bootstrap, topic, [0], [end])
+        await probe.drop_topics([topic])
+    assert written.values == [value for _, value in records]

@@ -14,7 +14,7 @@ def register(group: typer.Typer) -> None:
 
 
 def scale(
-    events: Annotated[int, typer.Option(min=30_000, help="Events a run.")] = 300_000,
+    events: Annotated[int, typer.Option(min=30_000, help="Events a run.")] = 900_000,
     partitions: Annotated[
         str, typer.Option(help="Numbers of partitions, with commas.")
     ] = "1,2,4,8,16",
