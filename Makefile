@@ -85,7 +85,7 @@ models: setup ## The example models again, from a simulated population (10 minut
 		--features examples/policies/models/$$side.txt --trees 100 --learning-rate 0.08 \
 		--out examples/policies/models/$$side; done
 
-fuzz: setup ## Any bytes give a row or a reason, at full size (half an hour): make fuzz ARGS="--seed 2"
+fuzz: setup ## Any bytes give a row or a reason, at full size (forty minutes): make fuzz ARGS="--seed 2"
 	$(BIN)/python -m tests.fuzz.run $(ARGS)
 
 superlender: setup ## A real lender's history through Apache Kafka: train, decide, measure, replay

@@ -199,6 +199,16 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         if self._assigned:
             self._assigned = False
             self._take_up()
+        self._leave_to_others()
+
+    def _leave_to_others(self) -> None:
+        """Fail where no partition given to us may be taken up by this engine or deployment: while
+        we hold them nobody else can. One that we can serve is reason enough to stay.
+        """
+        wanted = [serving for serving in self._served.values() if serving.wanted]
+        refusals = [serving.refusal for serving in wanted if serving.refusal is not None]
+        if refusals and len(refusals) == len(wanted):
+            self._fail(refusals[0])
 
     async def _join_anew(self) -> None:
         """Leave the group and join again: another worker has what the group gave to us."""

@@ -97,6 +97,7 @@ class Serving:
         self._wanted = 0  # number of the assignment that is served; 0: none
         self._assignments = 0
         self._task: asyncio.Task[None] | None = None
+        self.refusal: SnapshotError | None = None  # others made the state that stands
 
     @property
     def status(self) -> PartitionStatus | None:
@@ -127,6 +128,7 @@ class Serving:
         """Serve the partition, when what is under way has ended."""
         self._assignments += 1
         self._wanted = self._assignments
+        self.refusal = None
         self._task = asyncio.create_task(self._serve(self._task, self._assignments))
 
     def hold(self) -> None:
@@ -190,6 +192,7 @@ class Serving:
                 exc_info=error,
             )
         self._partition, self.ready = None, False
+        self.refusal = error if isinstance(error, SnapshotError) else None
         self._meter.halt(self.number, at)
 
     async def _make_ready(self, going: Callable[[], bool]) -> bool:

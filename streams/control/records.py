@@ -105,15 +105,20 @@ def signed(record: bytes, sign: Sign) -> bytes:
 
 
 def split_signature(value: bytes) -> tuple[bytes, bytes] | None:
-    """Return (signed bytes, signature of any length), or None where none stands at its end."""
+    """Return (signed bytes, signature of any length), or None where none stands at its end.
+
+    base64 can write the same bytes in several ways; only the one of `signed` is taken, so that
+    nobody without the key can write a second record that counts as signed.
+    """
     at = value.rfind(SIGNATURE_FIELD)
     if at < 0 or not value.endswith(b'"}'):
         return None
+    text = value[at + len(SIGNATURE_FIELD) : -2]
     try:
-        signature = base64.b64decode(value[at + len(SIGNATURE_FIELD) : -2], validate=True)
+        signature = base64.b64decode(text, validate=True)
     except binascii.Error:
         return None
-    return value[:at], signature
+    return (value[:at], signature) if base64.b64encode(signature) == text else None
 
 
 def first_shares(caps: Caps, partitions: int) -> list[list[Share]]:

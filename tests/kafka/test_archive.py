@@ -1,7 +1,9 @@
 """Snapshots, archive and audit on Apache Kafka, as one life: kept, trimmed, decided again."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -24,8 +26,10 @@ from streams.control.process import ControlProcess
 from streams.deployment import Deployment
 from streams.errors import DipperError, SnapshotError
 from streams.keep import Every, keep_snapshots
+from streams.kernel_cache import code_hash
 from streams.live import GROUP, Worker
 from streams.replay import replay
+from streams.snapshot import shelf
 from streams.snapshot.shelf import Shelf
 from streams.snapshot.store import Folder, read_all
 from streams.step import Step
@@ -62,14 +66,18 @@ class _Life:
                 institutions=self.deployment.institution_ids,
             )
 
-    @asynccontextmanager
-    async def working(self) -> AsyncIterator[Worker]:
-        """Run a worker that recovers from snapshots."""
-        worker = Worker(
+    def worker(self) -> Worker:
+        """Return a worker that recovers from snapshots."""
+        return Worker(
             self.bootstrap,
             lambda number, count: Step(self.deployment, number, count, self.verify),
             snapshots=self.snapshots,
         )
+
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator[Worker]:
+        """Run such a worker."""
+        worker = self.worker()
         async with at_work(worker):
             yield worker
 
@@ -125,6 +133,59 @@ class _Life:
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
     """The example policies with small scorecards and small tables."""
     return load_deployment(make_deployment(tmp_path_factory.mktemp("config") / "d", LIMITS))
+
+
+def _of_another_engine(life: _Life, patch: pytest.MonkeyPatch) -> Worker:
+    """Return a worker whose code has another hash than all others in this process."""
+    worker = life.worker()
+    worker._pool = ThreadPoolExecutor(thread_name_prefix="another-engine")
+    ours = code_hash
+
+    def hash_here(path: Path) -> str:
+        another = threading.current_thread().name.startswith("another-engine")
+        return "f" * 64 if another else ours(path)
+
+    patch.setattr(shelf, "code_hash", hash_here)
+    return worker
+
+
+@pytest.mark.timeout(900)
+async def test_a_worker_of_another_engine_leaves_what_is_not_its_own(
+    fresh_kafka_broker: Broker,
+    deployment: Deployment,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A worker of another version that joins is refused the state of each partition given to it,
+    says so and leaves; who had them has them back with all they knew, and decides each once.
+    """
+    events = tmp_path / "events.jsonl"
+    write_lives(events, deployment, 40)
+    lines = events.read_bytes().splitlines(keepends=True)
+    parts = [tmp_path / f"part-{k}.jsonl" for k in range(2)]
+    for part, some in zip(parts, (lines[: len(lines) // 2], lines[len(lines) // 2 :]), strict=True):
+        part.write_bytes(b"".join(some))
+    life = _Life(fresh_kafka_broker, deployment, tmp_path)
+    await ensure_topics(life.bootstrap, PARTITIONS)
+    key, stop = load_private_key(deployment.folder), asyncio.Event()
+    async with ControlProcess(life.bootstrap, PARTITIONS, key, deployment.caps) as control:
+        ticking = asyncio.create_task(control.run_file_clock(stop))
+        async with life.working() as worker:
+            await life.publish(parts[0])
+            await life.caught_up(worker)
+            await life.kept(1)
+            stranger = _of_another_engine(life, monkeypatch)
+            with pytest.raises(SnapshotError, match="by another version of the engine"):
+                await asyncio.wait_for(stranger.run(asyncio.Event()), 240)
+            assert stranger.meter.halted
+            assert stranger.meter.commits == 0
+            await life.publish(parts[1])
+            await life.caught_up(worker)
+        stop.set()
+        await ticking
+    found = await read_topic(life.bootstrap, DECISIONS.name, PARTITIONS)
+    expected = replay(events, deployment, partitions=PARTITIONS).read(OUT_DECISION)
+    assert [value for part in found for value in part] == expected.splitlines()
 
 
 def _skips_shown(worker: Worker, deployment: Deployment) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """Control events as bytes, and their order in each partition."""
 
 import orjson
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,6 +43,14 @@ def test_records_are_the_documented_bytes() -> None:
         b"A" * 86 + b"=="
     )
     assert split_signature(record) == (tick(0, 1, 2)[:-1], bytes(64))
+
+
+@pytest.mark.parametrize("end", ["AB==", "Af==", "AA=", "AA", "AA==="])
+def test_a_signature_has_one_form(end: str) -> None:
+    """What decodes to the same bytes and is not written as `signed` writes it is no signature."""
+    record = signed(tick(0, 1, 2), _no_sign)
+    assert record.endswith(b'AA=="}')
+    assert split_signature(record[: -len(b'AA=="}')] + end.encode() + b'"}') is None
 
 
 @given(
