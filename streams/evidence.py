@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from models.policy.reasons import REASONS
+from streams.buffers import Array
 from streams.codec.encode import evidence_words
 from streams.deployment import Deployment, version_halves
 from streams.errors import DipperError
@@ -111,8 +112,11 @@ def evidence_layout(deployment: Deployment) -> np.dtype[np.void]:
     return layout
 
 
-def evidence_rows(data: bytes, deployment: Deployment) -> np.ndarray[Any, np.dtype[np.void]]:
-    """Return the records as they stand, read-only (`evidence_layout`).
+def evidence_rows(
+    data: bytes | Array, deployment: Deployment
+) -> np.ndarray[Any, np.dtype[np.void]]:
+    """Return the records as they stand, read-only (`evidence_layout`); `data` may be a file that
+    is mapped into memory, uint8[bytes].
 
     `DipperError` where one is of another version, or was written with other columns.
     """
@@ -124,7 +128,7 @@ def evidence_rows(data: bytes, deployment: Deployment) -> np.ndarray[Any, np.dty
     return np.frombuffer(data, evidence_layout(deployment))
 
 
-def _is_all_of(data: bytes, deployment: Deployment) -> bool:
+def _is_all_of(data: bytes | Array, deployment: Deployment) -> bool:
     layout = evidence_layout(deployment)
     if len(data) % layout.itemsize:
         return False

@@ -148,6 +148,12 @@ class ReplayResult:
         """Return the bytes of one of `topology.STEP_OUTPUTS`, as they stand in its file."""
         return (self.folder / FILES[topic]).read_bytes() if self.folder else self.data[topic]
 
+    def mapped(self, topic: int) -> Array:
+        """Return the same as uint8[bytes], read from the file only where it is looked at."""
+        if self.folder is None or not (self.folder / FILES[topic]).stat().st_size:
+            return np.frombuffer(self.read(topic), np.uint8)
+        return np.memmap(self.folder / FILES[topic], np.uint8, "r")
+
 
 def replay(
     source: str | Path | pl.DataFrame,

@@ -8,7 +8,10 @@ which the answer is B's for good is the cause of the difference.
 Take-up is held constant in both: whether an applicant accepts, draws and repays stands in the log.
 """
 
+import shutil
+import tempfile
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -105,22 +108,20 @@ def compare(
         each if isinstance(each, Deployment) else load_deployment(each, features="all")
         for each in (a, b)
     ]
-    result = replay(events, sides[0], partitions=partitions, on_progress=on_progress)
+    result = _replay(events, sides[0], partitions, on_progress)
     panel = make_panel(result)
     other = None
     if mode is Mode.CLOSED or sides[0].catalog.sha256 != sides[1].catalog.sha256:
-        other = make_panel(replay(events, sides[1], partitions=partitions))
+        other = make_panel(_replay(events, sides[1], partitions))
     tokens = [
         read_tokens(events, panel.ids, side) if len(side.policies.tables.listed) else no_tokens()
         for side in sides
     ]
-    chain = _Chain(panel, sides[1], other, tokens)
-    steps = chain.steps()
-    last = steps[-1][1]
+    steps, last = _Chain(panel, sides[1], other, tokens).steps()
     if mode is Mode.CLOSED:
         assert other is not None
         last = _aligned(panel, other)
-        steps.append((Cause.FUNDING, last))
+        steps.append((Cause.FUNDING, _key(answers(last, sides[1], ""), "")))
     rows = _rows(panel, sides[1], steps, last)
     if mode is Mode.CLOSED:
         assert other is not None
@@ -129,6 +130,25 @@ def compare(
     return Comparison(
         mode, rows, panel, sides[1], panel.judged, last, result, time.monotonic() - started
     )
+
+
+def _replay(
+    events: str | Path | pl.DataFrame,
+    deployment: Deployment,
+    partitions: int | None,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+) -> ReplayResult:
+    """Replay into files that live as long as the result: evidence of a large log fits no memory."""
+    folder = tempfile.mkdtemp(prefix="dipper-study-")
+    try:
+        result = replay(
+            events, deployment, partitions=partitions, out=folder, on_progress=on_progress
+        )
+    except BaseException:
+        shutil.rmtree(folder)
+        raise
+    weakref.finalize(result, shutil.rmtree, folder, ignore_errors=True)
+    return result
 
 
 def with_labels(rows: pl.DataFrame, labels: pl.DataFrame | None) -> pl.DataFrame:
@@ -171,8 +191,9 @@ class _Chain:
         self.tokens_a, self.tokens_b = tokens
         self.own = panel.deployment
 
-    def steps(self) -> list[tuple[Cause, Judged]]:
-        """Return what is answered after each swap, in order; the last has all of B but its money.
+    def steps(self) -> tuple[list[tuple[Cause, pl.Series]], Judged]:
+        """Return what is answered after each swap, in order, as the keys of those answers; and what
+        all of B but its money says.
 
         A swap that changes nothing is left out.
         """
@@ -180,11 +201,15 @@ class _Chain:
         raw_a, pd_a = self._own_scores(features_a)
         steps = []
         blocked = self.panel.blocked(self.own.institution_ids)
-        if self.other is not None:
+
+        def own() -> pl.Series:
             judged = rejudge(
                 self.own.policies, self.panel.asked, features_a, raw_a, pd_a, blocked, self.tokens_a
             )
-            steps.append((Cause.FEATURES, judged))
+            return _key(answers(judged, self.own, ""), "")
+
+        if self.other is not None:
+            steps.append((Cause.FEATURES, own()))
         raw_b, pd_b = score_panel(self.panel, self.b, features_b, recorded=self.other is None)
         names = {info.name: info.sha256 for info in self.own.model_infos}
         if any(names.get(info.name) not in {None, info.sha256} for info in self.b.model_infos):
@@ -193,20 +218,18 @@ class _Chain:
                 if info.name in places:
                     raw_a[:, place] = raw_b[:, places[info.name]]
                     pd_a[:, place] = pd_b[:, places[info.name]]
-            judged = rejudge(
-                self.own.policies, self.panel.asked, features_a, raw_a, pd_a, blocked, self.tokens_a
-            )
-            steps.append((Cause.MODEL, judged))
+            steps.append((Cause.MODEL, own()))
         asked = self._asked_of_b()
         blocked = self.panel.blocked(self.b.institution_ids)
         judged = rejudge(self.b.policies, asked, features_b, raw_b, pd_b, blocked, self.tokens_b)
-        return [*steps, (Cause.POLICY, judged)]
+        steps.append((Cause.POLICY, _key(answers(judged, self.b, ""), "")))
+        return steps, judged
 
     def _features(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the features as B defines them: in A's columns, and in B's."""
-        mine = np.array(self.panel.rows["features"])
         if self.other is None:
-            return mine, mine
+            return self.panel.rows["features"], self.panel.rows["features"]
+        mine = np.array(self.panel.rows["features"])
         order = _places(self.panel, self.other)
         found = np.flatnonzero(order >= 0)
         theirs = np.full((len(mine), len(self.b.catalog.columns)), np.nan)
@@ -276,18 +299,12 @@ def _mark_missing(rows: pl.DataFrame, panel: Panel, other: Panel) -> pl.DataFram
 
 
 def _rows(
-    panel: Panel, b: Deployment, steps: list[tuple[Cause, Judged]], last: Judged
+    panel: Panel, b: Deployment, steps: list[tuple[Cause, pl.Series]], last: Judged
 ) -> pl.DataFrame:
     head, own = panel.rows["head"], panel.deployment
     side_a, side_b = answers(panel.judged, own, "a_"), answers(last, b, "b_")
-    before = [panel.judged, *(judged for _, judged in steps)]
-    keys = [_key(side_a, "a_")]
-    for name, judged in steps[:-1]:
-        # Steps before the policies are swapped speak in A's codes.
-        deployment = b if name is Cause.POLICY else own
-        keys.append(_key(answers(judged, deployment, ""), ""))
-    keys.append(_key(side_b, "b_"))
-    assert len(keys) == len(before)
+    keys = [_key(side_a, "a_"), *(key for _, key in steps)]
+    assert keys[-1].equals(_key(side_b, "b_"))
     cause = _causes(keys, [cause for cause, _ in steps])
     request = pl.DataFrame(
         {
@@ -305,11 +322,8 @@ def _rows(
 
 
 def _key(frame: pl.DataFrame, prefix: str) -> pl.Series:
-    return frame.select(
-        pl.concat_str(
-            [pl.col(prefix + name).cast(pl.String).fill_null("") for name in ANSWER], separator="|"
-        )
-    ).to_series()
+    """Return a 64-bit hash of each answer: two that differ share one once in 10^19."""
+    return frame.select(pl.col(prefix + name).alias(name) for name in ANSWER).hash_rows()
 
 
 def _causes(keys: list[pl.Series], causes: list[Cause]) -> pl.Series:

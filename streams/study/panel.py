@@ -14,7 +14,7 @@ from models.policy.reasons import LINE_NOT_ACTIVE, REASONS
 from streams.buffers import Array
 from streams.deployment import Deployment
 from streams.evidence import evidence_rows
-from streams.replay import ReplayResult
+from streams.replay import FILES, ReplayResult
 from streams.schema import EventType, Outcome
 from streams.study.rejudge import ASKED, Judged
 from streams.topology import OUT_DECISION, OUT_EVIDENCE
@@ -82,9 +82,12 @@ class Panel:
 
 def make_panel(result: ReplayResult) -> Panel:
     """Return the panel of a replay; decisions and evidence stand in one order."""
-    data = result.read(OUT_DECISION)
-    ids = pl.DataFrame(schema=_IDS) if not data else pl.read_ndjson(BytesIO(data), schema=_IDS)
-    rows = evidence_rows(result.read(OUT_EVIDENCE), result.deployment)
+    data = result.mapped(OUT_DECISION)
+    ids = pl.DataFrame(schema=_IDS)
+    if len(data):
+        source = BytesIO(data.tobytes()) if result.folder is None else result.folder / FILES[OUT_DECISION]
+        ids = pl.read_ndjson(source, schema=_IDS)
+    rows = evidence_rows(result.mapped(OUT_EVIDENCE), result.deployment)
     assert len(ids) == len(rows)
     return Panel(result.deployment, ids, rows)
 

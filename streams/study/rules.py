@@ -22,12 +22,12 @@ def rule_hits(
     reason that comes first (first), and as all that spoke against the request (only).
     """
     told = []
-    for policy, kind, verdicts, fired in _by_policy(judged, deployment, section):
+    for policy, kind, reasons, fired in _by_policy(judged, deployment, section):
         info = deployment.policies.infos[policy]
         rules = info.rules[kind]
-        lowest = verdicts["reasons"] & (~verdicts["reasons"] + np.uint64(1))
-        alone = verdicts["reasons"] == lowest
-        claimed = np.zeros(len(verdicts), bool)
+        lowest = reasons & (~reasons + np.uint64(1))
+        alone = reasons == lowest
+        claimed = np.zeros(len(reasons), bool)
         for place, rule in enumerate(rules):
             if not fired[:, place].any():
                 continue
@@ -42,7 +42,7 @@ def rule_hits(
                     "rule": rule.label,
                     "when": " ".join(rule.when.split()),
                     "reason": rule.reason,
-                    "judged": len(verdicts),
+                    "judged": len(reasons),
                     "any": int(fired[:, place].sum()),
                     "first": int(first.sum()),
                     "only": int(only.sum()),
@@ -78,7 +78,7 @@ def rule_overlap(
 
 
 def _by_policy(judged: Judged, deployment: Deployment, section: NDArray[np.int32]) -> Any:
-    """Yield (policy, section, verdicts, fired [rows, rules]) of each policy that judged."""
+    """Yield (policy, section, reasons [rows], fired [rows, rules]) of each policy that judged."""
     valid = np.arange(judged.verdicts.shape[1])[None, :] < judged.count[:, None]
     policies = np.where(valid, judged.verdicts["policy"], -1)
     for policy, info in enumerate(deployment.policies.infos):
@@ -91,7 +91,7 @@ def _by_policy(judged: Judged, deployment: Deployment, section: NDArray[np.int32
             masks = judged.masks[at]
             bits = np.arange(len(info.rules[kind]))
             fired = (masks[:, bits // 64] >> (bits % 64).astype(np.uint64)) & np.uint64(1)
-            yield policy, kind, judged.verdicts[at], fired.astype(bool)
+            yield policy, kind, judged.verdicts["reasons"][at], fired.astype(bool)
 
 
 def trace(judged: Judged, deployment: Deployment, row: int, kind: int) -> list[dict[str, Any]]:
