@@ -85,7 +85,8 @@ def make_panel(result: ReplayResult) -> Panel:
     data = result.mapped(OUT_DECISION)
     ids = pl.DataFrame(schema=_IDS)
     if len(data):
-        source = BytesIO(data.tobytes()) if result.folder is None else result.folder / FILES[OUT_DECISION]
+        folder = result.folder
+        source = BytesIO(data.tobytes()) if folder is None else folder / FILES[OUT_DECISION]
         ids = pl.read_ndjson(source, schema=_IDS)
     rows = evidence_rows(result.mapped(OUT_EVIDENCE), result.deployment)
     assert len(ids) == len(rows)
