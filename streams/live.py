@@ -32,10 +32,12 @@ from streams.errors import BrokerError
 from streams.partition import AnyStep, Partition
 from streams.ports import Fetched, Place
 from streams.recover import load
+from streams.second_compiler import second_compiler
 from streams.serving import Serving
 from streams.serving import Worker as Shared
 from streams.snapshot.shelf import Shelf
 from streams.snapshot.store import Store
+from streams.step import Step
 from streams.tasks import end
 from streams.topology import EVENTS
 
@@ -297,6 +299,14 @@ def _now_ms() -> int:
 
 def warm_up(step: AnyStep) -> None:
     """Run the whole way once on nothing of use, so that all of it is compiled."""
+    if isinstance(step, Step):
+        with second_compiler(step.deployment.folder):
+            _run_once(step)
+    else:
+        _run_once(step)
+
+
+def _run_once(step: AnyStep) -> None:
     builder = BatchBuilder(1_000, 0)
     builder.append(timestamp=0, key=None, value=b"{}")
     partition = Partition(step)

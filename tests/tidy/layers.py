@@ -52,6 +52,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "streams.keep",
         "streams.show",
         "streams.serving",
+        "streams.second_compiler",
         "streams.live",
         "streams.replay",
         "streams.resize",
