@@ -5,12 +5,17 @@ Columns: `pd_ppm_max`, `rate_bps`, `fee_bps`, `limit_cents`, `tenor_days_max`, a
 `pd_ppm_min` (checked: bands then neither gap nor overlap) and `limit_income_bps` (share of the
 section's `income` column). A row holds probabilities of default up to and including its
 `pd_ppm_max`, above those of the row before.
+
+Where the section has a matrix, `class` stands in the place of `pd_ppm_max` and `pd_ppm_min`: a word
+that cells of the matrix name, and a row holds what they come to.
 """
 
+import re
 from pathlib import Path
 from typing import NamedTuple
 
 from models.policy.errors import fault
+from models.policy.matrix import REFUSE
 from models.policy.sheet import read_records
 from models.policy.tables import LIMIT_BPS_MAX
 from streams.limits import AMOUNT_CENTS_MAX, PPM
@@ -20,7 +25,9 @@ FEE_BPS_MAX = 5_000  # half the amount
 
 
 class Band(NamedTuple):
-    """One row of a band table; `limit_income_bps` -1: no share. `line` is its line in the file."""
+    """One row of a band table; `limit_income_bps` -1: no share. `line` is its line in the file,
+    `label` its class where a matrix names it.
+    """
 
     pd_ppm_max: int
     rate_bps: int
@@ -29,6 +36,7 @@ class Band(NamedTuple):
     tenor_days_max: int
     limit_income_bps: int = -1
     line: int = 0
+    label: str = ""
 
 
 # Column: lowest and highest value.
@@ -42,6 +50,9 @@ _COLUMNS = {
     "tenor_days_max": (1, 36_500),
 }
 _OPTIONAL = frozenset({"pd_ppm_min", "limit_income_bps"})
+_CLASS = "class"
+_CLASS_COLUMNS = (_CLASS, *(name for name in _COLUMNS if not name.startswith("pd_ppm")))
+_LABEL = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*")
 
 
 def read_bands(path: Path, data: bytes) -> tuple[Band, ...]:
@@ -56,9 +67,29 @@ def read_bands(path: Path, data: bytes) -> tuple[Band, ...]:
         }
         _check_order(path, line, numbers, bands)
         numbers.pop("pd_ppm_min", None)
-        bands.append(Band(**numbers, line=line))
+        bands.append(Band(**numbers, line=line, label=""))
     if not bands:
         raise fault(path, header.number, "", "has no band; write one row a band")
+    return tuple(bands)
+
+
+def read_classes(path: Path, data: bytes) -> tuple[Band, ...]:
+    """Read a band table by class from the bytes of `path`; PolicyError where it is wrong."""
+    needed = "a header and one row a class"
+    header, rows = read_records(path, data, needed, _CLASS_COLUMNS, _OPTIONAL)
+    bands: list[Band] = []
+    for line, cells in rows:
+        named = dict(zip(header.cells, cells, strict=True))
+        label = named.pop(_CLASS)
+        if not _LABEL.fullmatch(label) or label == REFUSE:
+            what = f"{label!r} is no class; write a word of letters and digits other than {REFUSE}"
+            raise fault(path, line, _CLASS, what)
+        if any(label == band.label for band in bands):
+            raise fault(path, line, _CLASS, f"{label} stands twice; remove one")
+        numbers = {name: _number(path, line, name, cell) for name, cell in named.items()}
+        bands.append(Band(pd_ppm_max=PPM, **numbers, line=line, label=label))
+    if not bands:
+        raise fault(path, header.number, "", "has no class; write one row a class")
     return tuple(bands)
 
 

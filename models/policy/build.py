@@ -25,6 +25,7 @@ from models.policy.expression import (
     Or,
 )
 from models.policy.lists import Entry, build_listed
+from models.policy.matrix import Matrix
 from models.policy.price import PART_MAX, apr_bps, instalment_parts
 from models.policy.reasons import outcome_by_bit
 from models.policy.tokens import key_words
@@ -58,6 +59,7 @@ class SectionPlan(NamedTuple):
     partial: bool
     cap: int
     basis: int
+    matrix: Matrix | None = None
 
 
 class PolicyPlan(NamedTuple):
@@ -167,6 +169,9 @@ class _Rows:
         self.prices: list[tuple[Any, ...]] = []
         self.rules: list[tuple[Any, ...]] = []
         self.programs: list[int] = []
+        self.matrices: list[tuple[Any, ...]] = []
+        self.edges: list[float] = []
+        self.cells: list[int] = []
         self.words = 0
 
     def add_section(self, plan: SectionPlan, used: set[int]) -> int:
@@ -200,6 +205,7 @@ class _Rows:
                 plan.method,
                 int(plan.partial),
                 plan.basis,
+                -1 if plan.matrix is None else self._add_matrix(plan.matrix),
                 starts[0],
                 len(self.rules),
                 first_word,
@@ -216,6 +222,17 @@ class _Rows:
             )
         )
         return len(self.sections) - 1
+
+    def _add_matrix(self, matrix: Matrix) -> int:
+        """Append a matrix; return its row."""
+        row: list[int] = []
+        for side in (matrix.rows, matrix.columns):
+            row += [side.column.space, side.column.row, len(self.edges)]
+            self.edges += side.edges
+            row.append(len(self.edges))
+        self.matrices.append((*row, len(self.cells)))
+        self.cells += [place for cells in matrix.cells for place in cells]
+        return len(self.matrices) - 1
 
     def _add_rules(self, rules: Sequence[RulePlan], used: set[int]) -> None:
         """Append rules, those of the same shape of program together."""
@@ -303,6 +320,9 @@ def build_tables(
         needs=_int32(needs),
         ceilings=_array([tuple(c) for c in sorted(ceilings)], t.CEILING),
         outcome=outcome_by_bit(),
+        matrices=_array(rows.matrices, t.MATRIX),
+        edges=np.array(rows.edges, np.float64),
+        cells=_int32(rows.cells),
         listed=build_listed(lists, key_words(key)),
         token_key=key_words(key),
     )

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.policy import reasons as r
+from models.policy.expression import FEATURE, RAW
 from models.policy.price import PART
 from models.policy.rules import fire_rules
 from models.policy.tables import RANK_AMOUNT, PolicyScratch, PolicyTables
@@ -75,10 +76,76 @@ def _ceiling_bps(policies: PolicyTables, side: int, at: int) -> int:
 
 
 @kernel
-def _find_band(policies: PolicyTables, section_row: int, pd: int) -> int:
-    """Return the band (from 0 in its section) that holds `pd`, -1: there is none, or no score."""
+def _find_place(
+    policies: PolicyTables,
+    start: int,
+    stop: int,
+    space: int,
+    index: int,
+    vectors: NDArray[np.float64],
+    raw: NDArray[np.float64],
+    pd_ppm: NDArray[np.int64],
+    column: int,
+) -> int:
+    """Return the band of a matrix's side that holds its value: how many edges are not above it, one
+    more than there are bands where it is missing.
+    """
+    if space == FEATURE:
+        value = vectors[index, column]
+    elif space == RAW:
+        value = raw[index, column]
+    else:
+        value = math.nan if pd_ppm[index, column] < 0 else float(pd_ppm[index, column])
+    if math.isnan(value):
+        return stop - start + 1
+    place = start
+    while place < stop and policies.edges[place] <= value:
+        place += 1
+    return place - start
+
+
+@kernel
+def _find_class(
+    policies: PolicyTables,
+    matrix: int,
+    vectors: NDArray[np.float64],
+    raw: NDArray[np.float64],
+    pd_ppm: NDArray[np.int64],
+    column: int,
+) -> int:
+    """Return the band that a matrix gives request `column`, -1: it refuses."""
+    table = policies.matrices[matrix]
+    i = _find_place(
+        policies, table["row_start"], table["row_stop"], table["row_space"], table["row_index"],
+        vectors, raw, pd_ppm, column,
+    )  # fmt: skip
+    j = _find_place(
+        policies, table["column_start"], table["column_stop"], table["column_space"],
+        table["column_index"], vectors, raw, pd_ppm, column,
+    )  # fmt: skip
+    width = table["column_stop"] - table["column_start"] + 2
+    return policies.cells[table["cell_start"] + i * width + j]
+
+
+@kernel
+def _find_band(
+    policies: PolicyTables,
+    section_row: int,
+    pd: int,
+    vectors: NDArray[np.float64],
+    raw: NDArray[np.float64],
+    pd_ppm: NDArray[np.int64],
+    column: int,
+) -> int:
+    """Return the band (from 0 in its section) that its matrix gives, or that holds `pd`; -1: there
+    is none, or no score.
+    """
     start = policies.sections[section_row]["band_start"]
     stop = policies.sections[section_row]["band_stop"]
+    if policies.sections[section_row]["matrix"] >= 0:
+        return _find_class(
+            policies, policies.sections[section_row]["matrix"], vectors, raw, pd_ppm, column
+        )
     if policies.sections[section_row]["model"] < 0:
         return 0
     if pd < 0:
@@ -294,7 +361,7 @@ def judge(
             reasons |= reason_bit(_SCORE_ABOVE_CUT_OFF)
         verdict[0]["policy"] = row
         verdict[0]["institution"] = policy["institution"]
-        verdict[0]["band"] = _find_band(policies, section_row, pd)
+        verdict[0]["band"] = _find_band(policies, section_row, pd, vectors, raw, pd_ppm, column)
         verdict[0]["rate_bps"] = 0
         verdict[0]["apr_bps"] = 0
         verdict[0]["tenor_days"] = tenor_days

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from models.policy import tables as t
-from models.policy.bands import Band, read_bands
+from models.policy.bands import Band, read_bands, read_classes
 from models.policy.build import (
     CeilingPlan,
     PolicyPlan,
@@ -35,6 +35,7 @@ from models.policy.expression import (
     parse,
 )
 from models.policy.lists import Entry, read_list
+from models.policy.matrix import Matrix, read_matrix, refusals, without_band
 from models.policy.platform import (
     FEES_FILE,
     RULE_REASONS,
@@ -46,12 +47,15 @@ from models.policy.platform import (
 )
 from models.policy.policies import ALL, CatalogColumn, Policies, PolicyInfo, RuleInfo
 from models.policy.policy import Policy, Rule, Section
-from models.policy.price import EQUAL_INSTALMENT, METHODS, PART_MAX, instalment_parts, instalments
+from models.policy.price import METHODS
+from models.policy.reach import constant_fault
 from models.policy.reasons import BIT
-from streams.limits import LOAN_DUES_MAX, PPM
+from models.policy.terms import check_terms
+from streams.limits import PPM
 from streams.schema import Cap
 
 HOUR_MS = 3_600_000
+SCORE_REASON = "score_above_cut_off"
 PLATFORM = "platform"  # reader of columns that institutions may not see
 
 
@@ -237,16 +241,11 @@ class _Reader:
     ) -> SectionPlan:
         model = self._model(text, name, section)
         bands_path = text.path.parent / section.bands
-        if Path(section.bands).name != section.bands or not section.bands.endswith(".csv"):
-            raise text.fault((name, "bands"), "must name a .csv file in this folder; correct it")
-        try:
-            data = bands_path.read_bytes()
-        except OSError as error:
-            what = f"{section.bands} cannot be read ({error.strerror}); add the file"
-            raise text.fault((name, "bands"), what) from None
-        files[section.bands] = data
-        bands = read_bands(bands_path, data)
-        _check_terms(text, name, section, bands_path, bands)
+        data = _read_table(text, (name, "bands"), section.bands, files)
+        read = read_bands if section.matrix is None else read_classes
+        bands = read(bands_path, data)
+        matrix = self._matrix(text, name, section, bands, files)
+        check_terms(text, name, section, bands_path, bands)
         if section.commitment is not None and (product.kind != "line" or name == "drawdown"):
             what = "only the application for a line takes commitment; remove it"
             raise text.fault((name, "commitment"), what)
@@ -257,6 +256,7 @@ class _Reader:
             rules=(
                 *self._platform_rules(name, product),
                 *self._rules(text, name, section.rules, section.model, lists),
+                *self._matrix_rules(text, name, section, matrix),
             ),
             bands=bands,
             tenors_days=tuple(sorted(section.tenors_days)),
@@ -269,7 +269,43 @@ class _Reader:
             partial=section.partial,
             cap=cap,
             basis=self._basis(text, name, section, bands_path, bands),
+            matrix=matrix,
         )
+
+    def _matrix(
+        self,
+        text: Text,
+        name: str,
+        section: Section,
+        bands: tuple[Band, ...],
+        files: dict[str, bytes],
+    ) -> Matrix | None:
+        if section.matrix is None:
+            return None
+        data = _read_table(text, (name, "matrix"), section.matrix, files)
+        names = expression_columns(self.columns, self.models, self.institution.id, section.model)
+        classes = [band.label for band in bands]
+        return read_matrix(text.path.parent / section.matrix, data, names, classes)
+
+    def _matrix_rules(
+        self, text: Text, name: str, section: Section, matrix: Matrix | None
+    ) -> Iterable[RulePlan]:
+        """Yield what the cells that refuse come to: a rule, so that it stands in the mask."""
+        if matrix is None:
+            return
+        code = self.institution.reasons.get(section.matrix_reason, section.matrix_reason)
+        if code not in (*RULE_REASONS, SCORE_REASON):
+            known = (SCORE_REASON, *self.institution.reasons, *RULE_REASONS)
+            what = f"unknown reason {code}; {suggestion(code, known)}"
+            raise text.fault((name, "matrix_reason"), what)
+        for label, node, reason in (
+            ("matrix", refusals(matrix), code),
+            ("matrix.missing", without_band(matrix), "data_incomplete"),
+        ):
+            if node is not None:
+                own = self.institution.own_reasons.get(reason, reason)
+                when = f"{section.matrix}: {'refuse' if label == 'matrix' else 'no band'}"
+                yield RulePlan(label, when, node, BIT[reason], own)
 
     def _model(self, text: Text, name: str, section: Section) -> int:
         if section.model is None:
@@ -360,6 +396,18 @@ class _Reader:
         return tuple(plans)
 
 
+def _read_table(text: Text, place: Place, file: str, files: dict[str, bytes]) -> bytes:
+    """Return the bytes of a table beside the policy, and keep them in `files`."""
+    if Path(file).name != file or not file.endswith(".csv"):
+        raise text.fault(place, "must name a .csv file in this folder; correct it")
+    try:
+        files[file] = (text.path.parent / file).read_bytes()
+    except OSError as error:
+        what = f"{file} cannot be read ({error.strerror}); add the file"
+        raise text.fault(place, what) from None
+    return files[file]
+
+
 def readable(column: CatalogColumn, reader: str) -> bool:
     """Return whether an institution (its id) or the platform may use a column."""
     return ALL in column.readers or reader in column.readers or reader == PLATFORM
@@ -405,44 +453,9 @@ def parse_rule(
         raise fault(text.path, line, field, f"column {error.column}: {what}") from None
     if stack_depth(compile_node(node, Predicates())) > t.STACK_MAX:
         raise text.fault(place, "is too deep; split the rule")
+    if found := constant_fault(node):
+        raise text.fault(place, found)
     return node
-
-
-def _check_terms(
-    text: Text, name: str, section: Section, path: Path, bands: tuple[Band, ...]
-) -> None:
-    """Check what no single field shows: amounts, terms, cut-off and bands against each other."""
-    if section.amount_cents_min > section.amount_cents_max:
-        raise text.fault((name, "amount_cents_min"), "is above amount_cents_max; lower it")
-    tenors = section.tenors_days
-    if len(set(tenors)) != len(tenors):
-        raise text.fault((name, "tenors_days"), "names a tenor twice; remove one")
-    method = METHODS.index(section.method)
-    for tenor in tenors:
-        if method == EQUAL_INSTALMENT and instalments(method, tenor) > LOAN_DUES_MAX:
-            what = f"{tenor} days have more than {LOAN_DUES_MAX} instalments; shorten it"
-            raise text.fault((name, "tenors_days"), what)
-        for band in bands:
-            if instalment_parts(method, tenor, band.rate_bps) >= PART_MAX:
-                what = f"{band.rate_bps} over {tenor} days is over nine times the amount; lower it"
-                raise fault(path, band.line, "rate_bps", what)
-    last = bands[-1]
-    if section.model is None and (len(bands) > 1 or last.pd_ppm_max != PPM):
-        what = f"without a model there is one band up to {PPM}; correct it or name a model"
-        raise fault(path, last.line, "pd_ppm_max", what)
-    if section.cut_off_pd_ppm is not None and last.pd_ppm_max < section.cut_off_pd_ppm:
-        what = (
-            f"the last band ends at {last.pd_ppm_max}, below the cut-off "
-            f"{section.cut_off_pd_ppm} of {text.path.name}; add a band or lower the cut-off"
-        )
-        raise fault(path, last.line, "pd_ppm_max", what)
-    for band in bands:
-        if band.limit_cents < section.amount_cents_min:
-            what = f"{band.limit_cents} is below amount_cents_min of {text.path.name}; raise it"
-            raise fault(path, band.line, "limit_cents", what)
-        if band.tenor_days_max < min(tenors):
-            what = f"{band.tenor_days_max} allows none of tenors_days; raise it"
-            raise fault(path, band.line, "tenor_days_max", what)
 
 
 def _rule_infos(section: SectionPlan | None) -> tuple[RuleInfo, ...]:

@@ -37,7 +37,8 @@ class Section(Document):
 
     `model` gives the main score; without one `bands` has a single row. `income` names the column
     that `limit_income_bps` takes its share of. `commitment`: a new line takes its limit from the
-    commitment cap.
+    commitment cap. `matrix` names a table of two values whose cells are classes of `bands`, or
+    refuse for `matrix_reason`.
     """
 
     model: Name | None = None
@@ -51,6 +52,8 @@ class Section(Document):
     partial: bool = False
     commitment: bool | None = None
     income: str | None = None
+    matrix: str | None = None
+    matrix_reason: str = "score_above_cut_off"
     rules: Listed[Rule] = ()
 
 

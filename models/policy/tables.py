@@ -69,6 +69,7 @@ SECTION = np.dtype(
         ("method", "i4"),
         ("partial", "i4"),  # 1: may offer less than asked
         ("basis", "i4"),  # column of monthly income or the like, -1: no band refers to it
+        ("matrix", "i4"),  # row that gives its band, -1: its bands are by the main score
         ("rule_start", "i4"),
         ("rule_stop", "i4"),
         ("word_start", "i4"),  # its words in a request's masks
@@ -120,6 +121,22 @@ PREDICATE = np.dtype(
     ],
     align=True,
 )
+# A matrix: of rows, then of columns, the value asked and its edges[start:stop]. With n and m edges
+# its cells are cells[cell_start + i × (m + 2) + j]; i = n + 1 and j = m + 1 are those of missing.
+MATRIX = np.dtype(
+    [
+        ("row_space", "i4"),
+        ("row_index", "i4"),
+        ("row_start", "i4"),
+        ("row_stop", "i4"),
+        ("column_space", "i4"),
+        ("column_index", "i4"),
+        ("column_start", "i4"),
+        ("column_stop", "i4"),
+        ("cell_start", "i4"),
+    ],
+    align=True,
+)
 CEILING = np.dtype([("from_at", "i8"), ("side", "i4"), ("apr_bps", "i4")], align=True)
 
 
@@ -150,6 +167,12 @@ class PolicyTables(NamedTuple):
     """CEILING, rising by from_at."""
     outcome: NDArray[np.int32]
     """schema.Outcome of each reason bit."""
+    matrices: Array
+    """MATRIX."""
+    edges: NDArray[np.float64]
+    """Between bands of matrices, rising within a side."""
+    cells: NDArray[np.int32]
+    """Bands, counted in their section, -1: the request is refused by a rule."""
     listed: Array
     """lists.LISTED, the entries of all lists; no slot where there is no list."""
     token_key: NDArray[np.uint64]
@@ -206,6 +229,9 @@ def empty_tables() -> PolicyTables:
         needs=np.zeros(0, np.int32),
         ceilings=np.zeros(0, CEILING),
         outcome=outcome_by_bit(),
+        matrices=np.zeros(0, MATRIX),
+        edges=np.zeros(0),
+        cells=np.zeros(0, np.int32),
         listed=np.zeros(0, LISTED),
         token_key=np.zeros(2, np.uint64),
     )
@@ -217,6 +243,9 @@ def columns_read(tables: PolicyTables) -> list[int]:
     for space, row in (("space", "index"), ("other_space", "other")):
         taken = tables.predicates[space] == FEATURE
         found |= {int(index) for index in tables.predicates[row][taken]}
+    for side in ("row", "column"):
+        taken = tables.matrices[f"{side}_space"] == FEATURE
+        found |= {int(index) for index in tables.matrices[f"{side}_index"][taken]}
     return sorted(found)
 
 

@@ -179,6 +179,8 @@ def _row_place(row: dict[str, str]) -> tuple[tuple[str, ...], tuple[str, str]]:
         return ("pd_ppm_max",), ("band up to", _value("pd_ppm_max", _number(row["pd_ppm_max"])))
     if {"kind", "token"} <= row.keys():
         return ("kind", "token"), (row["kind"], row["token"])
+    if "class" in row:
+        return ("class",), ("class", row["class"])
     first = next(iter(row))
     return (first,), ("row", row[first])
 

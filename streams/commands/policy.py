@@ -33,7 +33,8 @@ def check(
         Path, typer.Argument(help="Folder of a deployment, of an institution, or one of its files.")
     ],
 ) -> None:
-    """Load all policies, run the cases of those under PATH, print how each came out.
+    """Load all policies, run the cases of those under PATH, print how each came out, and what is
+    allowed and worth a second look: rules and bands that change nothing.
 
     Exit code 1 where a case fails, 2 where a file is wrong.
     """
@@ -44,12 +45,14 @@ def check(
     from models.policy.cases import CaseResult, run_cases
     from models.policy.errors import PolicyError
     from models.policy.loader import read_policies
+    from models.policy.notes import notes
     from models.policy.platform import load_institutions, load_platform
     from streams.config import CATALOG_FILE, columns_of, model_folders
     from streams.onboarding.look import concerns, config_folder
 
     folder = config_folder(path)
     results: list[tuple[str, str, list[CaseResult]]] = []
+    worth_a_look: list[str] = []
     try:
         catalog_path = folder / CATALOG_FILE
         catalog = load_catalog(catalog_path if catalog_path.exists() else None)
@@ -63,6 +66,7 @@ def check(
             if concerns(path, policy.file):
                 cases = run_cases(policies, row, platform, columns, models)
                 results.append((policy.id, policy.sha256, cases))
+                worth_a_look += notes(policies, row)
     except (PolicyError, CatalogError, ModelError) as error:
         raise DipperError(str(error)) from error
     if not results:
@@ -74,6 +78,8 @@ def check(
             failed += bool(case.differences)
             told = "; ".join(case.differences) or ", ".join((case.outcome, *case.reasons))
             typer.echo(f"  {'FAIL' if case.differences else 'ok  '}  {case.case}: {told}")
+    for note in worth_a_look:
+        typer.echo(f"note  {note}")
     total = sum(len(cases) for _, _, cases in results)
     typer.echo(f"{len(results)} policies, {total} cases, {failed} failed")
     if failed:

@@ -6,6 +6,7 @@ from pathlib import Path
 from features.errors import CatalogError
 from models.errors import ModelError
 from models.policy.errors import PolicyError
+from models.policy.notes import notes
 from models.policy.platform import FEES_FILE, Institution
 from streams.config import load_deployment
 from streams.errors import DipperError
@@ -38,6 +39,8 @@ def look(path: Path) -> Iterator[str]:
             parts.append(f"{len(document.drawdown.rules)} rules for drawdowns")
         parts.append(f"{len(document.cases)} cases")
         yield f"{info.id}  sha256 {info.sha256[:16]}  {', '.join(parts)}"
+        for note in notes(deployment.policies, deployment.policies.infos.index(info)):
+            yield f"note  {note}"
     check_texts(deployment, deployment.folder)
     yield f"{len(infos)} policies are in order, and every feature of a model has its words"
 

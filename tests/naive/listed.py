@@ -1,4 +1,4 @@
-"""The small deployment with lists of tokens that its rules ask, and a second version of them."""
+"""The small deployment with lists that rules ask and a matrix, and a second version of them."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,6 +13,16 @@ LISTS = {
     "dawn": "kind,token,expires,note\ndevice,d0,,stolen\ndevice,d1,2023-11-16,\nid_doc,d2,,\n",
     "meadow": "token,kind\nd1,device\nf1,phone\np2,applicant\n",
 }
+MATRIX = """\
+pd_ppm.card \\ income_cents,<50000,>=50000,missing
+<200000,low,high,low
+>=200000,refuse,low,refuse
+"""
+TERMS = """\
+class,rate_bps,fee_bps,limit_cents,tenor_days_max
+high,900,50,700000,360
+low,1300,100,40000,360
+"""
 WATCHED = "kind,token\nphone,f0\nphone,北\n"
 
 RULES = {
@@ -25,7 +35,7 @@ RULES = {
 
 
 def write_lists(folder: Path) -> Path:
-    """Add LISTS, RULES and a list of the platform's own to a config folder."""
+    """Add LISTS, RULES, a list of the platform's own and MATRIX to a config folder."""
     for institution, entries in LISTS.items():
         home = folder / "institutions" / institution
         (home / "listed.csv").write_text(entries)
@@ -34,6 +44,11 @@ def write_lists(folder: Path) -> Path:
         for section, when, reason in RULES[institution]:
             text += RULE.format(section=section, when=when, reason=reason)
         path.write_text(text)
+    loan = folder / "institutions" / "dawn" / "instalment_loan.toml"
+    wanted = 'bands = "terms.csv"\nmatrix = "matrix.csv"\nmatrix_reason = "history_too_short"'
+    loan.write_text(loan.read_text().replace('bands = "scored.csv"', wanted))
+    (loan.parent / "matrix.csv").write_text(MATRIX)
+    (loan.parent / "terms.csv").write_text(TERMS)
     platform = folder / "platform.toml"
     text = platform.read_text().replace("\n[[", '\n[lists]\nwatched = "watched.csv"\n\n[[', 1)
     platform.write_text(text.replace("> 0.9", "> 0.9 or phone on watched"))
@@ -43,11 +58,12 @@ def write_lists(folder: Path) -> Path:
 
 
 def listed_deployment(folder: Path) -> Deployment:
-    """Write and load the deployment with lists, and a second version with an entry more."""
+    """Write and load the deployment with lists and a matrix, and a second version with others."""
     write_lists(write_deployment(folder))
     with TemporaryDirectory() as other:
         second = write_lists(change(write_deployment(Path(other) / "config")))
-        path = second / "institutions" / "dawn" / "listed.csv"
-        path.write_text(path.read_text() + "device,d3,,\n")
+        dawn = second / "institutions" / "dawn"
+        (dawn / "listed.csv").write_text(LISTS["dawn"] + "device,d3,,\n")
+        (dawn / "matrix.csv").write_text(MATRIX.replace("refuse,low,", "low,refuse,"))
         save_version(folder, second)
     return with_versions(load_deployment(folder, LIMITS))

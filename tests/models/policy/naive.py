@@ -22,6 +22,7 @@ from models.policy.expression import (
     Or,
 )
 from models.policy.lists import Entry
+from models.policy.matrix import REFUSED, Matrix
 from models.policy.price import PART, apr_bps, instalment_parts
 from models.policy.reasons import REASONS
 from models.policy.tokens import TOKENS
@@ -106,8 +107,22 @@ def holds(node: Node, request: Request) -> bool:
     raise AssertionError(node)
 
 
-def find_band(section: SectionPlan, pd: int) -> int | None:
-    """Return the first band that reaches up to `pd`."""
+def find_class(matrix: Matrix, request: Request) -> int | None:
+    """Return what stands where the bands of both values cross."""
+    places = []
+    for side in (matrix.rows, matrix.columns):
+        value = request.value(side.column)
+        ends = [-math.inf, *side.edges, math.inf]
+        held = [n for n in range(len(ends) - 1) if value is not None and ends[n] <= value]
+        places.append(-1 if value is None else held[-1])
+    cell = matrix.cells[places[0]][places[1]]
+    return None if cell == REFUSED else cell
+
+
+def find_band(section: SectionPlan, pd: int, request: Request) -> int | None:
+    """Return what the matrix gives, or the first band that reaches up to `pd`."""
+    if section.matrix is not None:
+        return find_class(section.matrix, request)
     if section.model < 0:
         return 0
     holding = [n for n, each in enumerate(section.bands) if 0 <= pd <= each.pd_ppm_max]
@@ -179,7 +194,7 @@ def decide(
         reasons.add("score_above_cut_off")
     in_force = [c for c in ceilings if c.side == side and c.from_at <= request.at]
     ceiling = max(in_force, key=lambda c: c.from_at).apr_bps if in_force else None
-    band = find_band(section, pd)
+    band = find_band(section, pd, request)
     rate, apr = price(section, band, ceiling, request, reasons)
     amount = size(section, band, request, reasons)
     first = next((reason for reason in REASONS if reason.code in reasons), None)

@@ -36,6 +36,7 @@ from models.policy.expression import (
 )
 from models.policy.judge import judge, rank, share_of
 from models.policy.lists import NEVER, Entry
+from models.policy.matrix import REFUSED, Matrix, Side, refusals, without_band
 from models.policy.reasons import REASONS, mask_of
 from models.policy.rules import begin_block
 from models.policy.tables import (
@@ -61,8 +62,8 @@ _lists = st.lists(
     unique_by=lambda entry: (entry.kind, entry.token),
 )
 _columns = st.one_of(
-    st.builds(Column, st.just(FEATURE), st.integers(0, COLUMNS - 1)),
-    st.builds(Column, st.sampled_from([PD, RAW]), st.integers(0, MODELS - 1)),
+    st.builds(Column, st.just(FEATURE), st.integers(0, COLUMNS - 1), st.none()),
+    st.builds(Column, st.sampled_from([PD, RAW]), st.integers(0, MODELS - 1), st.none()),
 )
 _ops = st.sampled_from([op for op in Op if op < Op.MISSING])
 _atoms: st.SearchStrategy[Node] = st.one_of(
@@ -77,13 +78,42 @@ _atoms: st.SearchStrategy[Node] = st.one_of(
     st.builds(Missing, _columns, st.booleans()),
     st.builds(Listed, st.integers(0, ANY_TOKEN), st.integers(0, 1), st.booleans()),
 )
-_nodes: st.SearchStrategy[Node] = st.recursive(
+rule_nodes: st.SearchStrategy[Node] = st.recursive(
     _atoms,
     lambda inner: st.one_of(
         st.builds(Not, inner), st.builds(And, inner, inner), st.builds(Or, inner, inner)
     ),
     max_leaves=6,
 )
+
+
+_sides = st.builds(
+    Side,
+    _columns,
+    st.sets(_values, min_size=1, max_size=3).map(lambda edges: tuple(sorted(edges))),
+    st.booleans(),
+)
+
+
+@st.composite
+def _matrices(draw: st.DrawFn, classes: int) -> Matrix:
+    """Draw a matrix whose missing bands refuse where they are none."""
+    rows, columns = draw(_sides), draw(_sides)
+    cells = [
+        [draw(st.integers(REFUSED, classes - 1)) for _ in range(len(columns.edges) + 2)]
+        for _ in range(len(rows.edges) + 2)
+    ]
+    for row in cells:
+        row[-1] = row[-1] if columns.has_missing else REFUSED
+    if not rows.has_missing:
+        cells[-1] = [REFUSED] * len(cells[-1])
+    return Matrix(rows, columns, tuple(tuple(row) for row in cells))
+
+
+def _refusing(matrix: Matrix) -> list[RulePlan]:
+    """Return the rules that a matrix comes to."""
+    conditions = [refusals(matrix), without_band(matrix)]
+    return [RulePlan("m", "", node, 40, "") for node in conditions if node is not None]
 
 
 @st.composite
@@ -104,12 +134,14 @@ def _sections(draw: st.DrawFn) -> SectionPlan:
         for top in (tops if has_model else [1_000_000])
     )
     some = [
-        RulePlan(f"r{number}", "", draw(_nodes), draw(st.integers(0, len(REASONS) - 1)), "")
+        RulePlan(f"r{number}", "", draw(rule_nodes), draw(st.integers(0, len(REASONS) - 1)), "")
         for number in range(draw(st.integers(0, 3)))
     ]
     rules = tuple(some) * draw(st.sampled_from([1, 1, 30]))  # 90 rules need two words of a mask
+    matrix = draw(st.one_of(st.none(), _matrices(len(bands)))) if has_model else None
     return SectionPlan(
-        rules=rules,
+        rules=rules if matrix is None else (*rules, *_refusing(matrix)),
+        matrix=matrix,
         bands=bands,
         tenors_days=tuple(sorted(draw(st.sets(st.sampled_from([30, 60, 90, 360]), min_size=1)))),
         model=draw(st.integers(0, MODELS - 1)) if has_model else -1,
