@@ -50,6 +50,7 @@ def _quantile(share: float, metric: str, by: str = "") -> str:
 
 _NO_LOAN_ENDED = "no loan has come to its end yet: its last instalment and 30 days must pass"
 _NO_REFERENCE = "no model with a reference has scored 200 applications yet"
+_NO_KEEPER = "`dipper state keep` does not run here, and no worker recovers from a snapshot"
 _REFUSED = 'reason!="none",reason!="duplicate"'
 
 PIPELINE = Board(
@@ -97,6 +98,21 @@ PIPELINE = Board(
         Panel("Recovery of a partition", SECONDS,
               (Query("sum(dipper_recovery_seconds_sum) / sum(dipper_recovery_seconds_count)",
                      "mean"),), "number"),
+        Panel("Newest snapshot, behind partition time", SECONDS,
+              (Query("max by (partition) (dipper_partition_time_seconds)"
+                     " - max by (partition) (dipper_snapshot_time_seconds)",
+                     "partition {{partition}}"),),
+              help="What a worker that takes the partition over would have to fold again.",
+              empty=_NO_KEEPER),
+        Panel("Snapshots not written, or passed over, in an hour", COUNT,
+              (Query("sum by (partition) (increase(dipper_snapshot_failures_total[1h]))",
+                     "partition {{partition}}, not written"),
+               Query("sum by (partition) (increase(dipper_snapshots_skipped_total[1h]))",
+                     "partition {{partition}}, passed over by the keeper"),
+               Query("sum by (partition) (increase(dipper_recovery_snapshots_skipped_total[1h]))",
+                     "partition {{partition}}, passed over by a worker")),
+              help="Corrupt, or of a state that this engine cannot read; the one before is taken.",
+              empty=_NO_KEEPER),
         Panel("Processor", COUNT,
               (Query("rate(process_cpu_seconds_total[$__rate_interval])", "{{instance}}"),),
               help="Cores, by process."),

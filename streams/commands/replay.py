@@ -12,6 +12,8 @@ from streams.errors import DipperError
 from streams.options import note
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from streams.replay import Progress
     from streams.study.run import Question
 
@@ -122,9 +124,11 @@ def replay(
     from streams.study.recorded import names_decisions
 
     if against is not None and names_decisions(against):
-        if report is not None or model or label is not None:
-            raise DipperError("replay: --report, --model and --label compare two policies")
-        _recorded(source, first, config, against, partitions, quiet=quiet, as_json=as_json)
+        if report is not None or model:
+            raise DipperError("replay: --report and --model compare two policies")
+        _recorded(
+            source, first, config, against, partitions, label, scope, quiet=quiet, as_json=as_json
+        )
         return
     from streams.study.run import Question
 
@@ -196,6 +200,8 @@ def _recorded(
     config: Path | None,
     against: str,
     partitions: int,
+    label: Path | None,
+    scope: list[str] | None,
     *,
     quiet: bool,
     as_json: bool,
@@ -203,21 +209,28 @@ def _recorded(
     import orjson
 
     from streams import replay as door
+    from streams.study import recorded
     from streams.study.deployments import deployment_folder
-    from streams.study.recorded import compare_recorded, read_recorded, summarise_recorded
 
-    before = read_recorded(against, source)
+    labels = None if label is None else _labels(label)
+    before = recorded.read_recorded(against, source)
     with progress(f"replay {source}", quiet=quiet) as show, deployment_folder(policy, config) as at:
-        after = door.replay(source, at, partitions=partitions or None, on_progress=show).decisions
-    rows = compare_recorded(before, after)
-    figures = summarise_recorded(rows)
+        result = door.replay(source, at, partitions=partitions or None, on_progress=show)
+    for remark in result.remarks():
+        note(remark)
+    rows = recorded.compare_recorded(before, result.decisions)
+    rows = recorded.scoped_recorded(rows, scope or ())
+    figures = recorded.summarise_recorded(rows, labels)
     typer.echo(
         f"{figures['requests']:,} requests: {figures['same']:,} answers are the same, "
         f"{figures['different']:,} differ"
     )
     for verdict, count in figures["verdicts"].items():
         typer.echo(f"{count:>9,}  {verdict}")
-    for row in rows.filter(~rows["same"]).head(_SHOWN).iter_rows(named=True):
+    for name, told in figures["bad_rates"].items():
+        bad = f", bad {told['bad_rate']:.1%} of {told['known']:,} known" if told["known"] else ""
+        typer.echo(f"{figures['swap'][name]:>9,}  approved by {name.replace('_', ' ')}{bad}")
+    for row in recorded.flipped(rows).head(_SHOWN).iter_rows(named=True):
         was, is_ = (
             " ".join(filter(None, (row[f"{side}_outcome"], row[f"{side}_institution"])))
             or "no decision"
@@ -226,6 +239,16 @@ def _recorded(
         typer.echo(f"{row['applicant']} {row['request']}: {was}, now {is_} ({row['verdict']})")
     if as_json:
         typer.echo(orjson.dumps(figures).decode())
+
+
+def _labels(path: Path) -> "pl.DataFrame":
+    from models.errors import ModelError
+    from models.train.dataset import read_labels
+
+    try:
+        return read_labels(path)
+    except ModelError as error:
+        raise DipperError(str(error)) from error
 
 
 def _study(question: "Question", *, quiet: bool, as_json: bool) -> None:

@@ -5,6 +5,7 @@ differs is the verdict: the request itself (data), the version of a policy, what
 (model or features: a decision does not tell the two apart), the money (funding state).
 """
 
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -15,18 +16,22 @@ from streams.control.records import Caps
 from streams.errors import DipperError
 from streams.frames import DECISIONS, read_lines
 from streams.sources import KAFKA, open_source
+from streams.study.compare import with_labels
+from streams.study.scope import SCOPES, holds, split_scope
+from streams.study.swaps import swap_sets
 from streams.topology import DECISIONS as TOPIC
 
 LIVE = "LIVE"
 _NO_CAPS: Caps = {}
 _REQUEST = ("type", "at", "product", "channel", "line")
+_SCOPED = ("at", "type", "product", "channel")
 _ANSWER = (
     "outcome", "institution", "amount_cents", "rate_bps", "fee_cents", "apr_bps", "tenor_days",
     "instalment_cents", "method", "expires_at", "reasons",
 )  # fmt: skip
 _VERSION = ("institution", "policy")
 _SAID = ("institution", "outcome", "reasons", "pd_ppm", "apr_bps")
-_CAPACITY = "capacity"
+_CAPACITY, _APPROVED = "capacity", "approved"
 
 
 class Verdict(StrEnum):
@@ -73,8 +78,9 @@ def read_recorded(against: str, source: str) -> pl.DataFrame:
 
 
 def compare_recorded(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
-    """Return one row a request of either side: applicant, request, outcome, institution and
-    amount_cents of both as before_… and after_…, same, verdict (null where the answer is the same).
+    """Return one row a request of either side: applicant, request, at, type, product, channel;
+    outcome, institution and amount_cents of both as before_… and after_…; same, verdict (null where
+    the answer is the same).
 
     Both are frames of `streams.frames.DECISIONS`.
     """
@@ -89,6 +95,7 @@ def compare_recorded(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
     told = ("outcome", "institution", "amount_cents")
     return both.select(
         *keys,
+        *(pl.coalesce(name, f"{name}_after").alias(name) for name in _SCOPED),
         *(pl.col(name).alias(f"before_{name}") for name in told),
         *(pl.col(f"{name}_after").alias(f"after_{name}") for name in told),
         "same",
@@ -96,15 +103,52 @@ def compare_recorded(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def summarise_recorded(rows: pl.DataFrame) -> dict[str, Any]:
-    """Return how many requests there are, how many answers differ, and by which verdict."""
+def scoped_recorded(rows: pl.DataFrame, scope: Sequence[str]) -> pl.DataFrame:
+    """Return the rows that every `NAME=VALUE` of `scope` holds for; `DipperError` where none is."""
+    for name, value in split_scope(scope):
+        if name not in SCOPES:
+            raise DipperError(
+                f"--scope {name}: beside written decisions, names are {', '.join(SCOPES)}"
+            )
+        rows = rows.filter(holds(rows, name, value, ("before_institution", "after_institution")))
+    if scope and rows.is_empty():
+        raise DipperError(f"--scope {' '.join(scope)}: no request is in it; widen it")
+    return rows
+
+
+def flipped(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the requests that differ: those approved on one side only first, then by amount."""
+    amount = pl.max_horizontal("before_amount_cents", "after_amount_cents")
+    one_sided = (pl.col("before_outcome") == _APPROVED).ne_missing(
+        pl.col("after_outcome") == _APPROVED
+    )
+    return rows.filter(~pl.col("same")).sort(
+        one_sided, amount, "applicant", "request",
+        descending=[True, True, False, False], nulls_last=True,
+    )  # fmt: skip
+
+
+def summarise_recorded(rows: pl.DataFrame, labels: pl.DataFrame | None = None) -> dict[str, Any]:
+    """Return how many requests there are, how many answers differ and by which verdict, and the
+    swap sets, with what `labels` (as `models.train.dataset.read_labels`) know of each.
+    """
     different = rows.filter(~pl.col("same"))
     counts = different["verdict"].value_counts(sort=True, name="requests")
+    sides = with_labels(rows, labels).with_columns(
+        a_approved=pl.col("before_outcome").eq_missing(_APPROVED),
+        b_approved=pl.col("after_outcome").eq_missing(_APPROVED),
+    )
+    sets = swap_sets(sides)
     return {
         "requests": rows.height,
         "same": rows.height - different.height,
         "different": different.height,
         "verdicts": dict(counts.iter_rows()),
+        "swap": {name: members["requests"] for name, members in sets.items()},
+        "bad_rates": {
+            name: {key: members[key] for key in ("known", "bads", "bad_rate", "low", "high")}
+            for name, members in sets.items()
+        },
     }
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,9 @@ from streams.study.compare import Comparison, Mode, compare
 from streams.study.deployments import deployment_folder
 from streams.study.money import parse_economics
 from streams.study.page import render
+from streams.study.scope import SCOPES, holds, split_scope
 from streams.study.sections import event_file, report_figures
 from streams.study.told import CUT_OFFS_MAX, summarise
-
-SCOPES = ("from", "to", "product", "channel", "institution", "type")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,10 +111,7 @@ def parse_cut_offs(text: str) -> list[int]:
 def scoped(comparison: Comparison, scope: tuple[str, ...]) -> Comparison:
     """Keep the requests that every `name=value` of `scope` holds for."""
     keep = comparison.rows["same"].is_not_null() if scope else None
-    for each in scope:
-        name, sign, value = each.partition("=")
-        if not sign:
-            raise DipperError(f"--scope {each}: write NAME=VALUE, names are {', '.join(SCOPES)}")
+    for name, value in split_scope(scope):
         assert keep is not None
         keep &= _holds(comparison, name, value)
     if keep is None:
@@ -127,20 +122,8 @@ def scoped(comparison: Comparison, scope: tuple[str, ...]) -> Comparison:
 
 
 def _holds(comparison: Comparison, name: str, value: str) -> pl.Series:
-    rows = comparison.rows
-    if name in {"from", "to"}:
-        try:
-            day = datetime.fromisoformat(value).replace(tzinfo=UTC)
-        except ValueError as error:
-            raise DipperError(f"--scope {name}={value}: write a day as 2026-01-31") from error
-        at = int(day.timestamp() * 1_000)
-        return rows["at"] >= at if name == "from" else rows["at"] < at
-    if name == "institution":
-        return rows.select(
-            pl.col("a_institution").eq_missing(value) | pl.col("b_institution").eq_missing(value)
-        ).to_series()
-    if name in {"product", "channel", "type"}:
-        return rows.select(pl.col(name).eq_missing(pl.lit(value))).to_series()
+    if name in SCOPES:
+        return holds(comparison.rows, name, value, ("a_institution", "b_institution"))
     catalog = comparison.panel.deployment.catalog
     if name not in catalog.columns:
         raise DipperError(f"--scope {name}: no such name; use {', '.join(SCOPES)} or a feature")

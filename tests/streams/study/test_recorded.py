@@ -1,18 +1,22 @@
 """A replay beside decisions that were written before."""
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import orjson
 import polars as pl
 import pytest
 
+from models.train.dataset import read_labels
 from streams.errors import DipperError
 from streams.replay import replay
 from streams.study.recorded import (
     Verdict,
     compare_recorded,
+    flipped,
     names_decisions,
     read_recorded,
+    scoped_recorded,
     summarise_recorded,
 )
 from tests.streams.study.conftest import POLICIES
@@ -29,9 +33,10 @@ def test_each_difference_has_its_verdict(
     path = tmp_path / "decisions.jsonl"
     before = read_recorded(str(path), str(events))
     after = replay(events, POLICIES).decisions
-    assert summarise_recorded(compare_recorded(before, after)) == {
-        "requests": after.height, "same": after.height, "different": 0, "verdicts": {},
-    }  # fmt: skip
+    told = summarise_recorded(compare_recorded(before, after))
+    assert (told["requests"], told["same"]) == (after.height, after.height)
+    assert (told["different"], told["verdicts"]) == (0, {})
+    assert told["swap"]["only_old"] == told["swap"]["only_new"] == 0
     changed = replay(events, stricter).decisions
     found = summarise_recorded(compare_recorded(before, changed))
     assert found["different"] == sum(found["verdicts"].values()) > 0
@@ -59,6 +64,40 @@ def test_each_difference_has_its_verdict(
         lines[short]["request"]: Verdict.FUNDING,
         gone["request"]: Verdict.DATA,
     }
+
+
+def test_swap_sets_scope_and_flips(log: tuple[Path, Path], stricter: Path) -> None:
+    """Beside written decisions the four sets hold every request, with what labels know of each; a
+    scope keeps what it names; and who changes sides stands first.
+    """
+    sides = [replay(log[0], folder).decisions for folder in (POLICIES, stricter)]
+    rows = compare_recorded(*sides)
+    told = summarise_recorded(rows, read_labels(log[1]))
+    approved = [set(side.filter(outcome="approved")["id"]) for side in sides]
+    assert told["swap"] == {
+        "both": len(approved[0] & approved[1]),
+        "neither": sides[0].height - len(approved[0] | approved[1]),
+        "only_old": len(approved[0] - approved[1]),
+        "only_new": len(approved[1] - approved[0]),
+    }
+    assert told["swap"]["only_old"] > 0
+    assert all(told["bad_rates"][name]["known"] == told["swap"][name] for name in told["swap"])
+    day = rows["at"].min()
+    assert isinstance(day, int)
+    cut = datetime.fromtimestamp(day / 1_000, UTC).date() + timedelta(days=4)
+    parts = [scoped_recorded(rows, (f"{name}={cut}",)) for name in ("from", "to")]
+    assert sum(part.height for part in parts) == rows.height
+    assert min(part.height for part in parts) > 0
+    dawn = scoped_recorded(rows, ("product=cash_line", "institution=dawn"))
+    assert set(dawn["product"]) == {"cash_line"}
+    assert 0 < dawn.height < rows.height
+    first = flipped(rows).head(told["swap"]["only_old"] + told["swap"]["only_new"])
+    assert all((row["before_outcome"] == "approved") != (row["after_outcome"] == "approved")
+               for row in first.iter_rows(named=True))  # fmt: skip
+    with pytest.raises(DipperError, match="no request is in it"):
+        scoped_recorded(rows, ("product=none",))
+    with pytest.raises(DipperError, match="names are from"):
+        scoped_recorded(rows, ("age_years=3",))
 
 
 def test_what_holds_no_decisions_is_one_sentence(tmp_path: Path) -> None:
