@@ -36,6 +36,7 @@ from streams.topology import (
     OUT_DECISION,
     Topic,
 )
+from streams.versions import with_versions
 from tests.deployment import make_deployment
 from tests.faults.fleet import Member
 from tests.kafka.leaks import files_under, forms, leaks
@@ -50,6 +51,7 @@ _USERS = (ADMIN, "control", "worker", "agents", "converter", "institution", "ana
 _KEEPER = "keeper-1"  # enters by a certificate
 _DAYS = 7  # of ticks alone, at the end of a log of lives
 _TOKENS = ("device", "phone", "id_doc", "bank_account")
+_DECISION_KEY = "the deployment's key of decisions"
 _READ = (DECISIONS, EVIDENCE, FUNDING, DEAD_LETTERS, NOTICES, CONTROL, EVENTS)
 # A record that is refused, and holds a token.
 _REFUSED = b'{"type":"application","id":"r","applicant":"someone","at":1,"phone":"%s"'
@@ -81,7 +83,7 @@ class _Site:
             "control's key as a file": "".join(pem[1:-1]).encode(),
             "control's key": b64decode("".join(pem[1:-1]))[-32:],
             "the keeper's key": body[0].encode(),
-            "the deployment's key of decisions": decision_key,
+            _DECISION_KEY: decision_key,
         }
 
     def entrance(self, user: str, **fields: str) -> dict[str, str]:
@@ -213,6 +215,8 @@ async def _live(site: _Site, events: Path, loans: dict[str, list[bytes]]) -> _Le
     )  # fmt: skip
     await _say(site, loans)
     await _folded(bootstrap, sum(map(len, loans.values())))
+    await _change(site)
+    await _folded(bootstrap, sum(map(len, loans.values())))
     await _noticed(bootstrap)
     # Who shows a wrong password is refused, and says so.
     wrong = site.start(
@@ -230,7 +234,7 @@ async def _live(site: _Site, events: Path, loans: dict[str, list[bytes]]) -> _Le
     )  # fmt: skip
     codes = site.end()
     records = {topic.name: await _records(bootstrap, topic) for topic in _READ}
-    again = replay(f"kafka://{bootstrap}", load_deployment(site.worker))
+    again = replay(f"kafka://{bootstrap}", with_versions(load_deployment(site.worker)))
     places = {f"{topic}: {n}": _bytes_of(each) for topic, all_ in records.items()
               for n, each in enumerate(all_) if topic != EVENTS.name}  # fmt: skip
     places |= files_under(site.logs, site.folder / "snapshots") | _unpacked(archive) | pages
@@ -293,6 +297,21 @@ async def _say(site: _Site, loans: dict[str, list[bytes]]) -> None:
                 await producer.send_and_wait(INGRESS_PREFIX + institution, event, partition=0)
     finally:
         await producer.stop()
+
+
+async def _change(site: _Site) -> None:
+    """Put a stricter policy into force: control hands it over, the worker takes it from Kafka."""
+    stricter = site.folder / "stricter"
+    shutil.copytree(site.control, stricter, ignore=shutil.ignore_patterns("keys", "versions"))
+    policy = stricter / "institutions" / "dawn" / "cash_line.toml"
+    text = policy.read_text().replace("cut_off_pd_ppm = 150_000", "cut_off_pd_ppm = 145_000")
+    policy.write_text(text)
+    place = ("--broker", site.broker.bootstrap, "--config", site.control)
+    control = site.entrance("control")
+    await site.run("prepare", "control", "prepare", stricter, *place, environment=control)
+    (version,) = re.findall("prepared ([0-9a-f]+);", (site.logs / "prepare.log").read_text())
+    await site.run("activate", "control", "activate", version, *place, environment=control)
+    await until(lambda: _holds((site.worker / "versions" / version).is_dir()), 120)
 
 
 async def _folded(bootstrap: str, forwarded: int) -> None:
@@ -391,12 +410,20 @@ def test_each_process_does_its_work_in_its_role(left: _Left) -> None:
 def test_nothing_that_a_run_leaves_holds_a_secret(site: _Site, left: _Left) -> None:
     """No password, key or private token stands in a log, a page of metrics, a decision, its
     evidence, a notice, a funding record, a dead letter, a snapshot or the archive; but what was
-    refused is kept as it came, with what its publisher put into it.
+    refused is kept as it came, with what its publisher put into it, and a version on
+    `dipper.control` holds the key of decisions, which is a secret of workers and control alone.
     """
     refused = {each.value for each in left.records[DEAD_LETTERS.name]}
     assert _REFUSED % site.tokens["phone"] in refused
     assert refused <= {each.value for each in left.records[EVENTS.name]} | site.said
-    assert not leaks(site.secrets() | site.tokens, _without(left.places, refused))
+    found = leaks(site.secrets() | site.tokens, _without(left.places, refused))
+    bodies = {
+        (_DECISION_KEY, place)
+        for place, data in left.places.items()
+        if place.startswith(CONTROL.name) and b"decision_key" in data
+    }
+    assert bodies
+    assert found == bodies
     looked_at = " ".join(left.places)
     for topic in (DECISIONS, EVIDENCE, FUNDING, DEAD_LETTERS, NOTICES):
         assert f"{topic.name}: 0" in left.places

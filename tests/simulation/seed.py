@@ -30,7 +30,7 @@ from tests.simulation.cluster import Cluster, World
 from tests.simulation.disk import FakeDisk
 from tests.simulation.loop import StuckError, run_virtual
 
-ROWS = 70  # of each partition
+ROWS = 60  # of each partition
 PARTITIONS = range(LogMaker.partitions)
 _SETTLE_S_MAX = 120.0
 

@@ -16,7 +16,7 @@ from tests.sizes import sized
 
 SEEDS = sized(100)
 _CHUNK = 20
-_CANARY_SEEDS = 30
+_CANARY_SEEDS = 60
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,7 @@
 """SipHash-2-4 in plain Python integers, written from the paper."""
 
+from functools import lru_cache
+
 _MASK = 2**64 - 1
 
 
@@ -21,6 +23,7 @@ def _mix(v: list[int], rounds: int) -> None:
         v[2] = _rotate(v[2], 32)
 
 
+@lru_cache(maxsize=4_096)
 def siphash(key: bytes, message: bytes, size: int) -> bytes:
     """Return the hash of `message` in `size` (8 or 16) bytes."""
     k0, k1 = int.from_bytes(key[:8], "little"), int.from_bytes(key[8:], "little")
