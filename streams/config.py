@@ -27,7 +27,7 @@ from streams.codec.symbols import (
 )
 from streams.control.keys import trusted_bytes
 from streams.deployment import Deployment
-from streams.funding.segments import read_segments
+from streams.funding.segments import check_budgets, read_segments
 from streams.skips import load_skips
 
 CATALOG_FILE = "catalog.toml"
@@ -119,6 +119,7 @@ def load_deployment(
     places = {info.name: place for place, info in enumerate(infos)}
     policies = load_policies(folder, platform, institutions, columns_of(catalog), places)
     segments = read_segments(platform, institutions, catalog, columns_of(catalog))
+    check_budgets(policies, segments)
     wanted = _wanted(platform, catalog, infos, policies, features or platform.features)
     if len(wanted) < len(catalog.columns):
         whole, catalog = catalog, narrow(catalog, wanted)

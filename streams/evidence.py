@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from models.policy.reasons import REASONS
+from models.policy.reasons import CAPACITY, REASONS, SCORE_ABOVE_CUT_OFF
 from streams.buffers import Array
 from streams.codec.encode import evidence_words
 from streams.deployment import Deployment, version_halves
 from streams.errors import DipperError
+from streams.limits import PPM
 from streams.schema import EVIDENCE_HEAD, VERDICT, EventType, Outcome
 
 _SECTION_OF = {EventType.APPLICATION: 0, EventType.DRAWDOWN: 1}
@@ -60,7 +61,9 @@ def read_candidates(data: bytes, deployment: Deployment) -> pl.DataFrame:
     """Return one row for each policy that judged a request, in policy order within a decision.
 
     Columns: decision, policy, institution, outcome, terms of its offer (rank -1: no offer; pd_ppm
-    -1: no score), reasons (codes by precedence) and rules (labels of those that fired).
+    -1: no score), arm (of an experiment, null: in none), propensity (the chance that it had of
+    being approved at random, null where chance had no part), reasons (codes by precedence; of an
+    approval only where chance overruled it) and rules (labels of those that fired).
     """
     rows = evidence_rows(data, deployment)
     count = rows["head"]["candidates"]
@@ -76,6 +79,7 @@ def read_candidates(data: bytes, deployment: Deployment) -> pl.DataFrame:
         "outcome": _named([code.name.lower() for code in Outcome], verdicts["outcome"]),
     }
     columns |= {name: verdicts[name] for name in _TERMS}
+    columns |= _chances(deployment, verdicts, rows["head"]["type"][request])
     frame = pl.DataFrame({name: _owned(values) for name, values in columns.items()})
     codes = [reason.code for reason in REASONS]
     reasons = [_members(codes, int(mask)) for mask in verdicts["reasons"]]
@@ -91,6 +95,24 @@ def read_candidates(data: bytes, deployment: Deployment) -> pl.DataFrame:
     return frame.with_columns(
         pl.Series("reasons", reasons, texts), pl.Series("rules", fired, texts)
     )
+
+
+def _chances(deployment: Deployment, verdicts: Any, kinds: Any) -> dict[str, Any]:
+    """Return the arm of each verdict, and the chance that it had where its score alone was against
+    it: both follow from the policy that the verdict names.
+    """
+    tables = deployment.policies.tables
+    arms = tables.policies["arm"][verdicts["policy"]]
+    which = np.array([_SECTION_OF[EventType(kind)] for kind in kinds], np.int64)
+    section = tables.policies["section"][verdicts["policy"], which]
+    share = tables.sections["random_ppm"][section] / PPM
+    refused = verdicts["reasons"] & ~np.uint64(1 << CAPACITY)
+    part = (refused == np.uint64(1 << SCORE_ABOVE_CUT_OFF)) & (share > 0)
+    names = pl.Series(["champion", "challenger"])
+    return {
+        "arm": names.gather(pl.Series(arms.astype(np.int64) - 1).set(pl.Series(arms == 0), None)),
+        "propensity": pl.Series(share).set(pl.Series(~part), None),
+    }
 
 
 def evidence_layout(deployment: Deployment) -> np.dtype[np.void]:

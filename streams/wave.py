@@ -215,6 +215,7 @@ def _decide(core: Core, batch: Batch, out: Out, i: int, applicant: int, column: 
     verdicts = core.stage.verdicts
     line = i64(work.lines[column])
     candidates = 0
+    core.policy_scratch.who[0] = events[i]["applicant_hash"]
     if events[i]["type"] == _APPLICATION:
         is_line = i64(work.product_is_line[events[i]["product"]])
         candidates = judge(

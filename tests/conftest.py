@@ -108,7 +108,7 @@ def step_deployment(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
 
 @pytest.fixture(scope="session")
 def segmented(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
-    """Give the same with caps by day and segment, loaded once."""
+    """Give the same with caps by day and segment, a challenger and a random arm, loaded once."""
     return segmented_deployment(tmp_path_factory.mktemp("segmented"))
 
 

@@ -60,6 +60,8 @@ class SectionPlan(NamedTuple):
     cap: int
     basis: int
     matrix: Matrix | None = None
+    random_ppm: int = 0
+    random_salt: int = 0
 
 
 class PolicyPlan(NamedTuple):
@@ -69,6 +71,9 @@ class PolicyPlan(NamedTuple):
     product: int
     channels: int
     sections: tuple[SectionPlan | None, SectionPlan | None]
+    salt: int = 0
+    arm: int = 0
+    share_ppm: int = 0
 
 
 class ProductPlan(NamedTuple):
@@ -219,6 +224,8 @@ class _Rows:
                 plan.amount_cents_min,
                 plan.amount_cents_max,
                 plan.offer_ms,
+                plan.random_ppm,
+                plan.random_salt,
             )
         )
         return len(self.sections) - 1
@@ -268,11 +275,12 @@ def build_tables(
     lists: Sequence[Sequence[Entry]] = (),
     key: bytes = bytes(16),
 ) -> t.PolicyTables:
-    """Build the tables of `plans`, which stand by product, then by institution, each pair once.
+    """Build the tables of `plans`, which stand by product, then by institution, each pair once or,
+    in an experiment, champion and challenger.
 
     `lists` are those that rules name by their row; `key` hashes tokens, 16 bytes.
     """
-    pairs = [(plan.product, plan.institution) for plan in plans]
+    pairs = [(plan.product, plan.institution, plan.arm) for plan in plans]
     assert pairs == sorted(set(pairs))
     rows = _Rows()
     needs: list[int] = []
@@ -287,7 +295,8 @@ def build_tables(
                 -1 if section is None else rows.add_section(section, used[which])
                 for which, section in enumerate(plan.sections)
             )
-            rows.policies.append((plan.institution, code, section_rows, plan.channels))
+            arm = (plan.salt, plan.arm, plan.share_ppm)
+            rows.policies.append((plan.institution, code, section_rows, plan.channels, *arm))
         spans = []
         for which in used:
             spans.append((len(needs), len(needs) + len(which)))

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from models.policy.arms import NO_CHANCE
 from models.policy.documents import Place, suggestion
 from models.policy.judge import judge
 from models.policy.platform import Platform
@@ -81,6 +82,7 @@ def run_cases(
             raise info.text.fault((*place, "section"), "the policy has no drawdown; correct it")
         _note_tokens(policies, scratch, info, place, case)
         begin_block(scratch, 1)
+        scratch.who[1] = info.arm or NO_CHANCE
         count = judge(
             policies.tables,
             scratch,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from models.policy import reasons as r
 from models.policy.expression import FEATURE, RAW
+from models.policy.arms import let_in, takes_part
 from models.policy.price import PART
 from models.policy.rules import fire_rules
 from models.policy.tables import RANK_AMOUNT, PolicyScratch, PolicyTables
@@ -320,7 +321,8 @@ def judge(
     (institution id).
 
     A policy fits when it is of `product` (code), has `section` (0 application, 1 drawdown), serves
-    `channel` (code, -1: any) and is of `institution` (code, -1: any). `amount_cents` ≥ 1 and
+    `channel` (code, -1: any), is of `institution` (code, -1: any) and, in an experiment, of the arm
+    of the applicant (`scratch.who`). `amount_cents` ≥ 1 and
     `tenor_days` ≥ 1 are what was asked, `at` the request's time in epoch ms, `preset_reasons` a
     mask that every verdict bears, `available_cents` what is left of the line (-1: no bound).
     `scratch` knows the block (`rules.begin_block`), whose rules run for the first request of a
@@ -329,7 +331,8 @@ def judge(
 
     Writes rows 0 to n - 1 of `verdicts` (schema.VERDICT) and of `rule_masks` uint64[rows, words]:
     bit i is the i-th rule of the section. Every rule runs and every reason is set, also after a
-    refusal. A declined verdict keeps its PD, band and price, its money fields are 0. `rank` is -1
+    refusal. A declined verdict keeps its PD, band and price, its money fields are 0. One that was
+    approved at random keeps the reason for which it would have been declined. `rank` is -1
     until `rank` sets it.
     """
     if product < 0 or product >= policies.products.shape[0]:
@@ -344,6 +347,8 @@ def judge(
         if section_row < 0 or (institution >= 0 and policy["institution"] != institution):
             continue
         if channel >= 0 and policy["channels"] & reason_bit(channel) == np.uint64(0):
+            continue
+        if policy["salt"] != np.uint64(0) and not takes_part(policies, scratch, row):
             continue
         if count == 0:
             fire_rules(policies, scratch, product, section, vectors, raw, pd_ppm)
@@ -372,7 +377,11 @@ def judge(
         reasons |= _size(
             policies, section_row, amount_cents, available_cents, vectors, column, verdict
         )
-        _conclude(policies, section_row, reasons, verdict)
+        if let_in(policies, scratch, section_row, reasons):
+            _conclude(policies, section_row, np.uint64(0), verdict)
+            verdict[0]["reasons"] = reasons
+        else:
+            _conclude(policies, section_row, reasons, verdict)
         count += 1
     return count
 

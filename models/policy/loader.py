@@ -7,9 +7,11 @@ run through the decide kernels. A fault at any step raises PolicyError, and noth
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from models.policy import tables as t
+from models.policy.arms import CHALLENGER, CHAMPION, salt_of
 from models.policy.bands import Band, read_bands, read_classes
 from models.policy.build import (
     CeilingPlan,
@@ -56,6 +58,7 @@ from streams.schema import Cap
 
 HOUR_MS = 3_600_000
 SCORE_REASON = "score_above_cut_off"
+CHALLENGERS = "challengers"
 PLATFORM = "platform"  # reader of columns that institutions may not see
 
 
@@ -90,7 +93,8 @@ def read_policies(
         for institution in institutions
         for path in _policy_files(Path(config_dir) / "institutions" / institution.id, platform)
     ]
-    read.sort(key=lambda pair: (pair[1].product, pair[1].institution))
+    read = [_in_experiment(pair, read) for pair in read]
+    read.sort(key=lambda pair: (pair[1].product, pair[1].institution, pair[1].arm))
     plans = tuple(plan for _, plan in read)
     tables = build_tables(
         [product_plan(product) for product in platform.products],
@@ -107,6 +111,27 @@ def read_policies(
         t.rule_words(tables),
         t.candidates_max(tables),
     )
+
+
+_Read = tuple[PolicyInfo, PolicyPlan]
+
+
+def _in_experiment(pair: _Read, read: Sequence[_Read]) -> _Read:
+    """Return a policy with its arm, where a challenger stands beside it."""
+    info, plan = pair
+    both = [(other, of) for other, of in read if of[:2] == plan[:2]]
+    challenger = next((other for other, _ in both if other.document.experiment), None)
+    if challenger is None:
+        return pair
+    if len(both) == 1:
+        what = f"challenges no policy; add {challenger.file.parent.parent / info.file.name}"
+        raise info.text.fault(("experiment",), what)
+    experiment = challenger.document.experiment
+    assert experiment is not None
+    arm = CHALLENGER if info is challenger else CHAMPION
+    salt = salt_of(f"{info.id.partition('/')[0]}/{experiment.name}")
+    made = plan._replace(salt=salt, arm=arm, share_ppm=experiment.share_ppm)
+    return replace(info, arm=arm), made
 
 
 def product_plan(product: Product) -> ProductPlan:
@@ -126,7 +151,7 @@ def ceiling_plans(platform: Platform) -> list[CeilingPlan]:
 
 def _policy_files(folder: Path, platform: Platform) -> Iterable[Path]:
     known = [product.id for product in platform.products]
-    for path in sorted(folder.glob("*.toml")):
+    for path in sorted([*folder.glob("*.toml"), *folder.glob(f"{CHALLENGERS}/*.toml")]):
         if path.name in {"institution.toml", FEES_FILE}:
             continue
         if path.stem not in known:
@@ -174,6 +199,10 @@ class _Reader:
             what = f"is {document.product} in a file called {path.name}; make them equal"
             raise text.fault(("product",), what)
         code = self.platform.product_code(document.product)
+        challenges = path.parent.name == CHALLENGERS
+        if challenges != (document.experiment is not None):
+            what = f"is what a policy in {CHALLENGERS}/ has, and no other; move the file or mend it"
+            raise text.fault(("experiment",), what)
         product = self.platform.products[code]
         is_line = product.kind == "line"
         if is_line and document.drawdown is None:
@@ -197,7 +226,7 @@ class _Reader:
             ]
         )
         info = PolicyInfo(
-            id=f"{self.institution.id}/{product.id}",
+            id=f"{self.institution.id}/{product.id}" + ("@challenger" if challenges else ""),
             institution=self.institution.code,
             product=code,
             file=path,
@@ -270,6 +299,8 @@ class _Reader:
             cap=cap,
             basis=self._basis(text, name, section, bands_path, bands),
             matrix=matrix,
+            random_ppm=section.random_share_ppm,
+            random_salt=salt_of(f"{self.institution.id}/{product.id}/{name}/random"),
         )
 
     def _matrix(

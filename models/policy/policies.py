@@ -51,6 +51,8 @@ class PolicyInfo:
     own_reasons: Mapping[str, str]
     document: Policy
     text: Text
+    arm: int = 0
+    """Of an experiment, `arms.CHAMPION` or `CHALLENGER`; 0: it is in none."""
 
 
 @dataclass(frozen=True)

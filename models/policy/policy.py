@@ -32,6 +32,15 @@ class Rule(Document):
         return self.name or self.reason
 
 
+class Experiment(Document):
+    """Who is decided by a challenger, `institutions/<id>/challengers/<product>.toml`, in the place
+    of the policy of that product: always the same applicants, and more of them as the share grows.
+    """
+
+    name: Name
+    share_ppm: Annotated[int, Field(ge=0, le=PPM)]
+
+
 class Section(Document):
     """How one kind of request is decided: an application, or a drawdown on a line.
 
@@ -39,6 +48,9 @@ class Section(Document):
     that `limit_income_bps` takes its share of. `commitment`: a new line takes its limit from the
     commitment cap. `matrix` names a table of two values whose cells are classes of `bands`, or
     refuse for `matrix_reason`.
+    `random_share_ppm`: of those whom the score alone would refuse so
+    many are approved all the same, to learn how they pay; a segment of the caps with `random`
+    bounds it.
     """
 
     model: Name | None = None
@@ -54,6 +66,7 @@ class Section(Document):
     income: str | None = None
     matrix: str | None = None
     matrix_reason: str = "score_above_cut_off"
+    random_share_ppm: Annotated[int, Field(ge=0, le=PPM)] = 0
     rules: Listed[Rule] = ()
 
 
@@ -106,4 +119,5 @@ class Policy(Document):
     lists: dict[Name, str] = Field(default_factory=dict)
     application: Section
     drawdown: Section | None = None
+    experiment: Experiment | None = None
     cases: Listed[Case] = ()

@@ -59,6 +59,9 @@ POLICY = np.dtype(
         ("product", "i4"),
         ("section", "i4", (2,)),  # rows of its sections, -1: none
         ("channels", "u8"),  # one bit a channel that it serves
+        ("salt", "u8"),  # of its experiment, 0: it is in none
+        ("arm", "i4"),  # arms.CHAMPION or CHALLENGER
+        ("share_ppm", "i4"),  # of the challenger
     ],
     align=True,
 )
@@ -86,6 +89,8 @@ SECTION = np.dtype(
         ("amount_cents_min", "i8"),
         ("amount_cents_max", "i8"),
         ("offer_ms", "i8"),
+        ("random_ppm", "i8"),  # share of those above the cut-off alone that are approved
+        ("random_salt", "u8"),
     ],
     align=True,
 )
@@ -200,6 +205,8 @@ class PolicyScratch(NamedTuple):
     """[BLOCK + 1, BLOCK_WORDS], the bits of the first so many requests."""
     stack: NDArray[np.uint64]
     """[STACK_MAX]."""
+    who: NDArray[np.uint64]
+    """[2], keyed hash of the applicant; the arm that is asked for, 0: as the hash says."""
     left: NDArray[np.float64]
     """[BLOCK], what is compared where it is no feature."""
     right: NDArray[np.float64]
@@ -267,6 +274,7 @@ def make_scratch(tables: PolicyTables) -> PolicyScratch:
         reasons=np.zeros((BLOCK, sections), np.uint64),
         rows_mask=np.array(firsts, np.uint64),
         stack=np.zeros(STACK_MAX, np.uint64),
+        who=np.zeros(2, np.uint64),
         left=np.zeros(BLOCK),
         right=np.zeros(BLOCK),
         holds=holds,

@@ -45,8 +45,7 @@ def choose_funded(
         if can_reserve(state.leases, institution * CAPS + cap, amount):
             if institutions[institution]["segment_stop"] == 0:
                 return int(v)
-            band = verdicts[v]["band"]
-            mask = find_segments(state, institution, cap, product, band, applicant)
+            mask = find_segments(state, verdicts[v : v + 1], product, applicant)
             day = day_of(institutions, institution, at)
             if segments_can_hold(state, institution, mask, day, amount):
                 decision[0]["segments"] = mask

@@ -15,7 +15,7 @@ from features.catalog import Catalog
 from models.policy.documents import Place, suggestion
 from models.policy.loader import readable
 from models.policy.platform import Caps, Institution, Platform, Segment
-from models.policy.policies import CatalogColumn
+from models.policy.policies import CatalogColumn, Policies
 from streams.buffers import Array
 from streams.compile import i64, kernel
 from streams.limits import DAY_MS, SEGMENT_DAYS, SEGMENTS_MAX
@@ -47,6 +47,7 @@ class SegmentCap(NamedTuple):
     values: int
     amount_cents: int
     day_starts_ms: int
+    random: bool
 
     @property
     def meaning(self) -> tuple[object, ...]:
@@ -69,6 +70,19 @@ def read_segments(
         for institution in institutions
         for cap in _Reader(platform, institution, catalog, columns).read()
     )
+
+
+def check_budgets(policies: Policies, caps: Sequence[SegmentCap]) -> None:
+    """Raise PolicyError where a policy lends at random and no segment of its caps bounds that."""
+    bounded = {cap.institution for cap in caps if cap.random}
+    for info in policies.infos:
+        sections = {"application": info.document.application, "drawdown": info.document.drawdown}
+        for name, section in sections.items():
+            if section and section.random_share_ppm and info.id.partition("/")[0] not in bounded:
+                raise info.text.fault(
+                    (name, "random_share_ppm"),
+                    "needs a budget: a [[caps.segments]] with random = true in institution.toml",
+                )
 
 
 class _Reader:
@@ -112,8 +126,9 @@ class _Reader:
             if amount is not None:
                 name = prefix + field.removesuffix("_cents")
                 yield SegmentCap(
-                    self._institution.id, name, cap, daily, attribute, *masks, amount, starts_ms
-                )
+                    self._institution.id, name, cap, daily, attribute, *masks, amount, starts_ms,
+                    random=isinstance(of, Segment) and of.random,
+                )  # fmt: skip
 
     def _mask(self, segment: Segment, place: Place) -> int:
         for product in segment.products:
@@ -171,6 +186,7 @@ def write_segments(state: State, caps: Sequence[SegmentCap], institutions: Seque
         row = state.segments[place]
         row["cap"], row["daily"], row["attribute"] = cap.cap, cap.daily, cap.attribute
         row["products"], row["bands"], row["values"] = cap.products, cap.bands, cap.values
+        row["random"] = cap.random
         row["share_cents"] = share_cents(cap.amount_cents, number, count)
 
 
@@ -186,15 +202,18 @@ def _has(mask: np.uint64, code: int) -> bool:
 
 
 @kernel
-def find_segments(
-    state: State, institution: int, cap: int, product: int, band: int, applicant: int
-) -> np.uint64:
-    """Return the segments that an offer falls in, one bit a row of its institution."""
+def find_segments(state: State, verdict: Array, product: int, applicant: int) -> np.uint64:
+    """Return the segments that the offer VERDICT[1] falls in, one bit a row of its institution."""
+    institution = i64(verdict[0]["institution"])
+    band = i64(verdict[0]["band"])
     found = np.uint64(0)
     segments = state.segments
     start = i64(state.institutions[institution]["segment_start"])
     for row in range(start, state.institutions[institution]["segment_stop"]):
-        if segments[row]["cap"] != cap:
+        if segments[row]["cap"] != verdict[0]["cap"]:
+            continue
+        # An approval bears a reason where chance alone overruled it.
+        if segments[row]["random"] == 1 and verdict[0]["reasons"] == _NOTHING:
             continue
         if not _has(segments[row]["products"], product) or not _has(segments[row]["bands"], band):
             continue

@@ -11,6 +11,7 @@ SEGMENT = np.dtype(
         ("cap", "i4"),  # schema.Cap of the leases that it bounds, too
         ("daily", "i4"),
         ("attribute", "i4"),  # place of a category, -1: any applicant
+        ("random", "i4"),  # 1: what was approved at random alone
         ("day", "i4", (SEGMENT_DAYS,)),
         ("products", "u8"),  # one bit a product
         ("bands", "u8"),

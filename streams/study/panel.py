@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from models.policy.price import METHODS
 from models.policy.reasons import LINE_NOT_ACTIVE, REASONS
 from streams.buffers import Array
+from streams.codec.hashing import sip_hash
 from streams.deployment import Deployment
 from streams.evidence import evidence_rows
 from streams.replay import FILES, ReplayResult
@@ -53,6 +54,10 @@ class Panel:
         for name in ("at", "amount_cents", "tenor_days"):
             asked[name] = head[name]
         asked["section"] = drawdown
+        key = self.deployment.symbols.key
+        names = self.ids["applicant"].to_list()
+        if (self.deployment.policies.tables.policies["salt"] != 0).any():
+            asked["applicant_hash"] = [_hash(key, name) for name in names]
         # A drawdown that nobody judged had no line: there is nothing to judge again.
         asked["product"] = np.where(drawdown & ~judged, -1, head["product"])
         asked["channel"] = np.where(drawdown, -1, head["channel"])
@@ -148,6 +153,11 @@ def _cut_off_needed(judged: Judged, valid: NDArray[np.bool_]) -> dict[str, Any]:
         "need_rate_bps": _known(verdict["rate_bps"], passes),
         "need_amount_cents": _known(verdict["amount_cents"], passes & (verdict["outcome"] == 0)),
     }
+
+
+def _hash(key: Array, name: str) -> np.uint64:
+    data = np.frombuffer(name.encode(), np.uint8)
+    return sip_hash(key, data, 0, len(data))
 
 
 def _first_reason(masks: NDArray[np.uint64]) -> pl.Series:

@@ -24,6 +24,7 @@ ASKED = np.dtype(
         ("at", "i8"),
         ("amount_cents", "i8"),
         ("available_cents", "i8"),  # of the line drawn on, -1: no bound
+        ("applicant_hash", "u8"),  # keyed, as an experiment's arms follow from it
         ("preset", "u8"),  # reasons that hold before any policy speaks
         ("section", "i4"),
         ("product", "i4"),  # -1: none fits, nothing is judged
@@ -90,6 +91,7 @@ def _judge_block(
                 scratch.tokens[column, kind]["hi"] = tokens[i, kind]["hi"]
     for column in range(rows):
         i = first + column
+        scratch.who[0] = asked[i]["applicant_hash"]
         found = judge(
             policies, scratch, asked[i]["section"], asked[i]["product"], asked[i]["channel"],
             asked[i]["institution"], asked[i]["amount_cents"], asked[i]["tenor_days"],

@@ -254,7 +254,7 @@ def small_deployment(folder: Path, **limits: int) -> Deployment:
 
 # Caps by day and segment that are reached soon, by institution.
 SEGMENTS = {
-    "dawn": """outstanding_day_cents = 250_001
+    "dawn": """outstanding_day_cents = 125_001
 day_utc_offset_minutes = 480
 
 [[caps.segments]]
@@ -267,8 +267,13 @@ commitment_cents = 400_000
 id = "regions"
 attribute = "region"
 values = ["north", "south"]
-outstanding_cents = 150_000
+outstanding_cents = 60_000
 commitment_day_cents = 500_000
+
+[[caps.segments]]
+id = "trial"
+random = true
+outstanding_cents = 75_000
 """,
     "meadow": """
 [[caps.segments]]
@@ -280,21 +285,46 @@ outstanding_day_cents = 600_000
 }
 
 
+# Of those whom it refuses by score alone three fifths are let in.
+CHALLENGER = """
+product = "instalment_loan"
+[experiment]
+name = "cut_off"
+share_ppm = 700_000
+
+[application]
+bands = "scored.csv"
+tenors_days = [30, 90, 360]
+amount_cents_min = 1_000
+amount_cents_max = 700_000
+method = "equal_instalment"
+offer_hours = 48
+model = "card"
+cut_off_pd_ppm = 10_000
+random_share_ppm = 600_000
+partial = true
+"""
+
+
 def segmented_deployment(folder: Path) -> Deployment:
-    """Write and load the deployment with caps by day and segment, and a second version of it in
-    which one of them is lower.
+    """Write and load the deployment with caps by day and segment, a challenger, a random arm,
+    and a second version of it in which one cap is lower.
     """
     write_segments(write_deployment(folder))
     with TemporaryDirectory() as other:
         second = write_segments(change(write_deployment(Path(other) / "config")))
         path = second / "institutions" / "dawn" / "institution.toml"
-        path.write_text(path.read_text().replace("250_001", "150_000"))
+        path.write_text(path.read_text().replace("125_001", "60_000"))
         save_version(folder, second)
     return with_versions(load_deployment(folder, LIMITS))
 
 
 def write_segments(folder: Path) -> Path:
     """Add SEGMENTS to a config folder."""
+    home = folder / "institutions" / "dawn" / "challengers"
+    home.mkdir()
+    (home / "instalment_loan.toml").write_text(CHALLENGER)
+    _write_bands(home, "scored")
     for institution, text in SEGMENTS.items():
         path = folder / "institutions" / institution / "institution.toml"
         path.write_text(path.read_text() + text)

@@ -342,6 +342,7 @@ class NaiveStep:
             preset={"line_not_active"} if frozen else set(),
             available=max(self.books.available(line), 0) if line else -1,
         )
+        request.applicant = event["applicant_hash"]
         request.features = dict(enumerate(values.values()))
         request.raw = dict(enumerate(raw for raw, _ in scores))
         request.pd = dict(enumerate(pd for _, pd in scores))
@@ -391,6 +392,7 @@ class NaiveStep:
             place
             for place, cap in enumerate(self.live.segments)
             if (cap.institution, cap.cap) == (institution, verdict["cap"])
+            if verdict["reasons"] or not cap.random
             if cap.products >> event["product"] & 1 and cap.bands >> verdict["band"] & 1
             if cap.attribute < 0
             or (cap.attribute in known and cap.values >> int(known[cap.attribute]) & 1)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
+from models.policy.arms import CHALLENGER
 from models.policy.build import CeilingPlan, PolicyPlan, ProductPlan, SectionPlan
 from models.policy.expression import (
     FEATURE,
@@ -54,6 +55,7 @@ class Request:
         self.pd: dict[int, int] = {}
         self.tokens: dict[int, bytes] = {}
         self.lists: Sequence[Sequence[Entry]] = ()
+        self.applicant = 0  # keyed hash
 
     def is_on(self, token: int, row: int) -> bool:
         """Return whether one of its tokens stands on a list and the entry still counts."""
@@ -198,11 +200,12 @@ def decide(
     rate, apr = price(section, band, ceiling, request, reasons)
     amount = size(section, band, request, reasons)
     first = next((reason for reason in REASONS if reason.code in reasons), None)
-    approved = first is None
+    chance = bucket(request.applicant, section.random_salt) < section.random_ppm
+    approved = first is None or (reasons == {"score_above_cut_off"} and chance)
     row = section.bands[band or 0]
     parts = instalment_parts(section.method, request.tenor_days, row.rate_bps) if approved else 0
     return {
-        "outcome": 0 if first is None else int(first.outcome),
+        "outcome": 0 if first is None or approved else int(first.outcome),
         "band": -1 if band is None else band,
         "rate_bps": rate,
         "apr_bps": apr,
@@ -238,9 +241,21 @@ def judge(
             continue
         if channel != -1 and not plan.channels >> channel & 1:
             continue
+        inside = bucket(request.applicant, plan.salt) < plan.share_ppm
+        if plan.salt and inside != (plan.arm == CHALLENGER):
+            continue
         verdict = decide(section, products[product].side, ceilings, request)
         verdicts.append({**verdict, "policy": row, "institution": plan.institution})
     return verdicts
+
+
+def bucket(applicant: int, salt: int) -> int:
+    """Return the bucket of an applicant in an experiment, by splitmix64 in unbounded integers."""
+    bits, low = applicant ^ salt, 2**64 - 1
+    bits = (bits ^ bits >> 30) * 0xBF58476D1CE4E5B9 & low
+    bits = (bits ^ bits >> 27) * 0x94D049BB133111EB & low
+    bits ^= bits >> 31
+    return (bits >> 40) * 1_000_000 // 2**24
 
 
 def rank(ranking: int, verdicts: list[dict[str, Any]]) -> list[int]:

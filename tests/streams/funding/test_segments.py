@@ -64,7 +64,7 @@ def test_a_protected_attribute_makes_no_segment(folder: Path) -> None:
 def test_a_version_changes_how_much_but_not_what(folder: Path, tmp_path: Path) -> None:
     """An amount may be another one in the next version; what it bounds stands in every state."""
     other = write_segments(write_deployment(tmp_path / "other"))
-    _edit(other, "250_001", "7")
+    _edit(other, "125_001", "7")
     save_version(folder, other)
     _edit(other, '["cash_line"]', "[]")
     with pytest.raises(VersionError, match="has other caps by day and segment"):
