@@ -106,7 +106,7 @@ class Segment(Document):
     """A part of an institution's lending with caps of its own, cents; no amount, no bound.
 
     It holds what is of one of `products`, in one of `bands` (rows of the section's table, from 0),
-    and of an applicant whose category `attribute` is one of `values`; empty: any. `random`: only
+    and of an applicant whose category `attribute` is one of `values`; empty: any. `at_random`: only
     what was approved at random, below the cut-off.
     """
 
@@ -115,7 +115,7 @@ class Segment(Document):
     bands: Listed[Annotated[int, Field(ge=0, lt=64)]] = ()
     attribute: Name | None = None
     values: Listed[str] = ()
-    random: bool = False
+    at_random: bool = False
     outstanding_cents: Cents | None = None
     commitment_cents: Cents | None = None
     outstanding_day_cents: Cents | None = None

@@ -47,9 +47,8 @@ class Section(Document):
     `model` gives the main score; without one `bands` has a single row. `income` names the column
     that `limit_income_bps` takes its share of. `commitment`: a new line takes its limit from the
     commitment cap. `matrix` names a table of two values whose cells are classes of `bands`, or
-    refuse for `matrix_reason`.
-    `random_share_ppm`: of those whom the score alone would refuse so
-    many are approved all the same, to learn how they pay; a segment of the caps with `random`
+    refuse for `matrix_reason`. `random_share_ppm`: of those whom the score alone would refuse so
+    many are approved all the same, to learn how they pay; a segment of the caps with `at_random`
     bounds it.
     """
 

@@ -1,12 +1,15 @@
-"""Run the agents: notices always, decision quality where a deployment is given."""
+"""Run the agents: notices always, decision quality and shadow where a deployment is
+given.
+"""
 
 import asyncio
 from collections.abc import Sequence
 
 from streams.agents.app import Notifier
 from streams.agents.quality import QualityAgents
+from streams.agents.shadow import ShadowAgent
 
-Agents = Notifier | QualityAgents
+Agents = Notifier | QualityAgents | ShadowAgent
 
 
 async def run_agents(agents: Sequence[Agents], stop: asyncio.Event) -> None:

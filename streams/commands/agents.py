@@ -20,6 +20,10 @@ def agents(
         Path | None,
         typer.Option(help="Folder of the deployment: drift, segments and outcomes are watched."),
     ] = None,
+    shadow: Annotated[
+        Path | None,
+        typer.Option(help="Folder of other policies and models: what would they have said?"),
+    ] = None,
     metrics_port: Annotated[
         int, typer.Option(min=-1, max=65535, help="Port for /metrics; 0 any free one, -1 none.")
     ] = -1,
@@ -32,10 +36,15 @@ def agents(
     """Run the Faust agents until Ctrl-C: notices to applicants, and the quality of decisions."""
     import asyncio
 
-    asyncio.run(_agents(broker, config, metrics_port, metrics_host, pace))
+    if shadow is not None and config is None:
+        raise typer.BadParameter("--shadow is compared with --config; name that, too")
+    place = metrics_port, metrics_host
+    asyncio.run(_agents(broker, config, shadow, place, pace))
 
 
-async def _agents(broker: str, config: Path | None, port: int, host: str, pace: float) -> None:
+async def _agents(
+    broker: str, config: Path | None, shadow: Path | None, place: tuple[int, str], pace: float
+) -> None:
     from contextlib import ExitStack
 
     from monitoring.endpoint import serve_metrics
@@ -43,13 +52,15 @@ async def _agents(broker: str, config: Path | None, port: int, host: str, pace: 
     from monitoring.quality import AgentCollector, DecisionQuality
     from streams.agents.app import Notifier, reason_notices
     from streams.agents.quality import QualityAgents
-    from streams.agents.run import run_agents
+    from streams.agents.run import Agents, run_agents
+    from streams.agents.shadow import ShadowAgent
     from streams.broker.client import broker_kind
     from streams.broker.topics import count_partitions
     from streams.config import load_deployment
     from streams.control.keys import load_trusted, verifier
     from streams.reasons.refusals import Reasoner
     from streams.signals import stop_event
+    from streams.study.shadow import Shadow
     from streams.versions import with_versions
 
     start_logs()
@@ -57,8 +68,9 @@ async def _agents(broker: str, config: Path | None, port: int, host: str, pace: 
     kind = await broker_kind(broker)
     await count_partitions(broker)
     notifier = Notifier(broker, kind)
-    running: list[Notifier | QualityAgents] = [notifier]
-    quality = reasons = None
+    running: list[Agents] = [notifier]
+    quality = reasons = shadowed = None
+    port, host = place
     if config is not None:
         deployment = with_versions(load_deployment(config))
         quality = DecisionQuality(deployment, pace)
@@ -66,6 +78,9 @@ async def _agents(broker: str, config: Path | None, port: int, host: str, pace: 
         running.append(reasons)
         verify = verifier(load_trusted(config))
         running.append(QualityAgents(broker, kind, quality, verify))
+        if shadow is not None:
+            shadowed = Shadow(deployment, load_deployment(shadow, features="all"))
+            running.append(ShadowAgent(broker, kind, shadowed))
     with ExitStack() as stack:
         if port >= 0:
             collector = AgentCollector(lambda: notifier.counts, quality)
@@ -79,3 +94,5 @@ async def _agents(broker: str, config: Path | None, port: int, host: str, pace: 
     )
     if reasons is not None:
         typer.echo(f"sent {reasons.counts['sent']} notices of why a lender refused")
+    if shadowed is not None:
+        typer.echo(shadowed.table().write_csv(), nl=False)

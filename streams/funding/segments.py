@@ -47,7 +47,7 @@ class SegmentCap(NamedTuple):
     values: int
     amount_cents: int
     day_starts_ms: int
-    random: bool
+    at_random: bool
 
     @property
     def meaning(self) -> tuple[object, ...]:
@@ -74,14 +74,14 @@ def read_segments(
 
 def check_budgets(policies: Policies, caps: Sequence[SegmentCap]) -> None:
     """Raise PolicyError where a policy lends at random and no segment of its caps bounds that."""
-    bounded = {cap.institution for cap in caps if cap.random}
+    bounded = {cap.institution for cap in caps if cap.at_random}
     for info in policies.infos:
         sections = {"application": info.document.application, "drawdown": info.document.drawdown}
         for name, section in sections.items():
             if section and section.random_share_ppm and info.id.partition("/")[0] not in bounded:
                 raise info.text.fault(
                     (name, "random_share_ppm"),
-                    "needs a budget: a [[caps.segments]] with random = true in institution.toml",
+                    "needs a budget: a [[caps.segments]] with at_random = true in institution.toml",
                 )
 
 
@@ -127,7 +127,7 @@ class _Reader:
                 name = prefix + field.removesuffix("_cents")
                 yield SegmentCap(
                     self._institution.id, name, cap, daily, attribute, *masks, amount, starts_ms,
-                    random=isinstance(of, Segment) and of.random,
+                    at_random=isinstance(of, Segment) and of.at_random,
                 )  # fmt: skip
 
     def _mask(self, segment: Segment, place: Place) -> int:
@@ -186,7 +186,7 @@ def write_segments(state: State, caps: Sequence[SegmentCap], institutions: Seque
         row = state.segments[place]
         row["cap"], row["daily"], row["attribute"] = cap.cap, cap.daily, cap.attribute
         row["products"], row["bands"], row["values"] = cap.products, cap.bands, cap.values
-        row["random"] = cap.random
+        row["random"] = cap.at_random
         row["share_cents"] = share_cents(cap.amount_cents, number, count)
 
 

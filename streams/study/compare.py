@@ -27,7 +27,7 @@ from streams.buffers import Array
 from streams.config import load_deployment
 from streams.deployment import Deployment
 from streams.replay import Progress, ReplayResult, replay
-from streams.study.panel import Panel, answers, make_panel
+from streams.study.panel import Panel, answers, asks_who, make_panel
 from streams.study.rejudge import Judged, rejudge
 from streams.study.tokens import no_tokens, read_tokens
 
@@ -181,6 +181,25 @@ def score_panel(
     return raw, pd_ppm
 
 
+def asked_of(panel: Panel, b: Deployment) -> Array:
+    """Return the requests of a panel in B's codes of products, channels and institutions."""
+    asked = panel.asked.copy()
+    own = panel.deployment
+    for name, mine, theirs in (
+        ("product", [p.id for p in own.platform.products], [p.id for p in b.platform.products]),
+        ("channel", [c.id for c in own.platform.channels], [c.id for c in b.platform.channels]),
+        ("institution", own.institution_ids, b.institution_ids),
+    ):
+        # What B does not know fits no policy of B's.
+        codes = np.array([theirs.index(each) if each in theirs else -2 for each in mine] or [-2])
+        asked[name] = np.where(asked[name] < 0, asked[name], codes[asked[name]])
+    unknown = (asked["product"] == -2) | (asked["channel"] == -2) | (asked["institution"] == -2)
+    asked["product"][unknown] = -1
+    if asks_who(b):
+        asked["applicant_hash"] = panel.applicant_hashes(b)
+    return asked
+
+
 class _Chain:
     """The answers between A and B: features, then models, then policies are B's."""
 
@@ -219,7 +238,7 @@ class _Chain:
                     raw_a[:, place] = raw_b[:, places[info.name]]
                     pd_a[:, place] = pd_b[:, places[info.name]]
             steps.append((Cause.MODEL, own()))
-        asked = self._asked_of_b()
+        asked = asked_of(self.panel, self.b)
         blocked = self.panel.blocked(self.b.institution_ids)
         judged = rejudge(self.b.policies, asked, features_b, raw_b, pd_b, blocked, self.tokens_b)
         steps.append((Cause.POLICY, _key(answers(judged, self.b, ""), "")))
@@ -249,24 +268,6 @@ class _Chain:
             return np.array(self.panel.rows["raw"]), np.array(self.panel.rows["pd_ppm"])
         raw, pd_ppm = score_rows(self.own.models, features)
         return np.ascontiguousarray(raw.T), np.ascontiguousarray(pd_ppm.T)
-
-    def _asked_of_b(self) -> Array:
-        """Return the requests in B's codes of products, channels and institutions."""
-        asked = self.panel.asked.copy()
-        own, b = self.own, self.b
-        for name, mine, theirs in (
-            ("product", [p.id for p in own.platform.products], [p.id for p in b.platform.products]),
-            ("channel", [c.id for c in own.platform.channels], [c.id for c in b.platform.channels]),
-            ("institution", own.institution_ids, b.institution_ids),
-        ):
-            # What B does not know fits no policy of B's.
-            codes = np.array(
-                [theirs.index(each) if each in theirs else -2 for each in mine] or [-2]
-            )
-            asked[name] = np.where(asked[name] < 0, asked[name], codes[asked[name]])
-        unknown = (asked["product"] == -2) | (asked["channel"] == -2) | (asked["institution"] == -2)
-        asked["product"][unknown] = -1
-        return asked
 
 
 def _places(panel: Panel, other: Panel) -> NDArray[np.int64]:

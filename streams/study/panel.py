@@ -54,10 +54,8 @@ class Panel:
         for name in ("at", "amount_cents", "tenor_days"):
             asked[name] = head[name]
         asked["section"] = drawdown
-        key = self.deployment.symbols.key
-        names = self.ids["applicant"].to_list()
-        if (self.deployment.policies.tables.policies["salt"] != 0).any():
-            asked["applicant_hash"] = [_hash(key, name) for name in names]
+        if asks_who(self.deployment):
+            asked["applicant_hash"] = self.applicant_hashes(self.deployment)
         # A drawdown that nobody judged had no line: there is nothing to judge again.
         asked["product"] = np.where(drawdown & ~judged, -1, head["product"])
         asked["channel"] = np.where(drawdown, -1, head["channel"])
@@ -68,6 +66,11 @@ class Panel:
         known = drawdown & ~np.isnan(left)
         asked["available_cents"] = np.where(known, np.nan_to_num(left), -1).astype(np.int64)
         return asked
+
+    def applicant_hashes(self, deployment: Deployment) -> NDArray[np.uint64]:
+        """Return uint64[n]: applicants as the experiments of a deployment know them."""
+        key = deployment.symbols.key
+        return np.array([_hash(key, name) for name in self.ids["applicant"]], np.uint64)
 
     def blocked(self, institutions: list[str]) -> NDArray[np.uint8]:
         """Return uint8[n, institutions]: 1 where that one made an offer that no money was left for.
@@ -153,6 +156,12 @@ def _cut_off_needed(judged: Judged, valid: NDArray[np.bool_]) -> dict[str, Any]:
         "need_rate_bps": _known(verdict["rate_bps"], passes),
         "need_amount_cents": _known(verdict["amount_cents"], passes & (verdict["outcome"] == 0)),
     }
+
+
+def asks_who(deployment: Deployment) -> bool:
+    """Say whether a policy decides some applicants otherwise than others, by hash."""
+    tables = deployment.policies.tables
+    return bool((tables.policies["salt"] != 0).any() or (tables.sections["random_ppm"] > 0).any())
 
 
 def _hash(key: Array, name: str) -> np.uint64:

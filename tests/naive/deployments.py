@@ -272,7 +272,7 @@ commitment_day_cents = 500_000
 
 [[caps.segments]]
 id = "trial"
-random = true
+at_random = true
 outstanding_cents = 75_000
 """,
     "meadow": """

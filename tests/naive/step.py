@@ -392,7 +392,7 @@ class NaiveStep:
             place
             for place, cap in enumerate(self.live.segments)
             if (cap.institution, cap.cap) == (institution, verdict["cap"])
-            if verdict["reasons"] or not cap.random
+            if verdict["reasons"] or not cap.at_random
             if cap.products >> event["product"] & 1 and cap.bands >> verdict["band"] & 1
             if cap.attribute < 0
             or (cap.attribute in known and cap.values >> int(known[cap.attribute]) & 1)

@@ -14,10 +14,10 @@ from tests.naive.logs import START
 _PEOPLE = 400
 
 
-def _asked() -> pl.DataFrame:
-    """Return requests for dawn's loan, each of another applicant."""
+def requests(count: int) -> pl.DataFrame:
+    """Return a log of requests for a loan, each of another applicant."""
     lines = [{"type": "tick", "at": START}]
-    for number in range(_PEOPLE):
+    for number in range(count):
         lines.append(
             {
                 "type": "application", "id": "r", "applicant": f"p{number}", "at": START + number,
@@ -25,7 +25,7 @@ def _asked() -> pl.DataFrame:
                 "tenor_days": 30, "income_cents": 900_000,
             }
         )  # fmt: skip
-    lines.append({"type": "tick", "at": START + _PEOPLE * SECOND_MS})
+    lines.append({"type": "tick", "at": START + count * SECOND_MS})
     return pl.DataFrame({"value": [orjson.dumps(line) for line in lines]})
 
 
@@ -33,7 +33,7 @@ def test_the_arms_of_a_replay_are_counted(segmented: Deployment) -> None:
     """Everybody is in one arm, the challenger's about its share; whoever was let in at random bears
     the chance that is declared, and nobody else was approved with a reason against it.
     """
-    result = replay(_asked(), segmented, partitions=2)
+    result = replay(requests(_PEOPLE), segmented, partitions=2)
     rows = result.candidates.filter(pl.col("institution") == "dawn")
     assert rows.height == _PEOPLE
     assert rows["arm"].null_count() == 0
