@@ -7,7 +7,8 @@ end each gets a statement that anybody can make again from the log, to the cent.
 1. A deployment of twelve lenders. 2. Thirty-one days of simulated people and firms, decided as
 they come: on day 8 one lender's budget is raised, on day 12 another's lowered, on day 16 a third is
 paused, on day 20 a stricter policy is prepared and activated. 3. What must hold is checked on what
-was written. 4. Statements from the outputs, and again from the log decided anew.
+was written. 4. Statements from the outputs, and again from the log decided anew; the
+loans of one lender shared with a partner, to the cent.
 """
 
 import argparse
@@ -24,6 +25,8 @@ from streams.demo.crowd import make_crowd
 from streams.demo.run import copy_config
 from streams.fees.book import Book, book_of_replay, loans_of, make_book
 from streams.fees.run import statement_of
+from streams.fees.schedule import fees_file
+from streams.fees.shares import shares_of
 from streams.fees.show import as_html, money
 from streams.limits import DAY_MS
 from streams.partition import Input
@@ -44,6 +47,18 @@ MONTH = "2026-01"
 PACE = 10.0  # days of a loan in a day: dues and interest of a year within the month
 RAISED, LOWERED, PAUSED, STRICTER = "meadow", "dawn_02", "north_02", "dawn"
 CENTS = 50_000_000
+SHARED = "dawn"
+PARTNERS = """
+[[partners]]
+id = "meadow"
+share_bps = 3_333
+from = "2026-01"
+
+[guarantee]
+guarantor = "surety"
+pool_cap_cents = 100_000
+from = "2026-01"
+"""
 
 
 class Told(NamedTuple):
@@ -64,6 +79,8 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="dipper-month-") as scratch:
         config = copy_config(ROOT / "examples" / "policies", Path(scratch))
         ids = make_crowd(config, INSTITUTIONS)
+        with fees_file(config, SHARED).open("a") as fees:
+            fees.write(PARTNERS)
         month, told = lend(config, Path(scratch), asked.applicants)
         month.log().write_parquet(asked.out / "log.parquet")
         for name, topic in (("decisions", OUT_DECISION), ("funding", OUT_FUNDING)):
@@ -80,6 +97,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
             "institutions": decisions["institution"].drop_nulls().n_unique(),
             **check(decisions, funding, told),
             "statements": state(metered, redone, ids, config, asked.out),
+            "shares_apart": shared(metered, redone, config),
         }
 
 
@@ -163,6 +181,19 @@ def state(
             "disbursed_cents": first.disbursed_cents,
         }
     return told
+
+
+def shared(metered: Book, redone: Book, config: Path) -> int:
+    """Return by how many cents the parts of all who share in an institution's loans miss its own
+    flows, and the outputs those of the log decided again: nothing.
+    """
+    first, second = (shares_of(book, SHARED, config) for book in (metered, redone))
+    assert first.table().equals(second.table())
+    loans = metered.loans.filter(pl.col("issuer") == SHARED)
+    paid = loans.filter(pl.col("step") == "disbursed")["principal_cents"].sum()
+    parts = first.table().filter(pl.col("role") != "guarantor")
+    assert parts["party"].n_unique() == 2, "the month is too small to show a partner"
+    return abs(int(parts["drawn_cents"].sum()) - int(paid))
 
 
 def _behind(decisions: pl.DataFrame, place: Place) -> pl.DataFrame:

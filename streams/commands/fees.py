@@ -31,6 +31,9 @@ def register(app: typer.Typer) -> None:
         epilog="Example: dipper fees statement dawn --month 2026-01 --config examples/policies"
         " --events events.jsonl.gz --format html > dawn.html"
     )(statement)
+    group.command(
+        epilog="Example: dipper fees shares dawn --config mine --events kafka://127.0.0.1:9092"
+    )(shares)
     app.add_typer(group, name="fees")
 
 
@@ -65,6 +68,27 @@ def statement(
         typer.echo(orjson.dumps(show.as_dict(made)).decode())
     else:
         _print(made)
+
+
+def shares(
+    institution: Annotated[str, typer.Argument(help="Its id.")],
+    config: Annotated[Path, typer.Option(help="Folder of the deployment, with its fees.toml.")],
+    events: Annotated[str, typer.Option(help="As in `dipper fees statement`.")],
+    partitions: Annotated[int, typer.Option(min=0, help="As in `dipper fees statement`.")] = 0,
+) -> None:
+    """Tell month by month what each partner bears of an institution's loans, and what a guarantor
+    has covered, as CSV; the last line says what is left of the guarantee.
+    """
+    from streams.fees.book import book_of
+    from streams.fees.schedule import load_schedule
+    from streams.fees.shares import shares_of
+
+    guarantee = load_schedule(config, institution).guarantee
+    book = book_of(events, config, partitions=partitions or None)
+    made = shares_of(book, institution, config)
+    typer.echo(made.table().write_csv(), nl=False)
+    if guarantee is not None:
+        typer.echo(f"left of the guarantee of {guarantee.guarantor}: {made.balance_cents} cents")
 
 
 def _print(made: "Statement") -> None:

@@ -41,7 +41,7 @@ class Usage:
 
 def meter(book: Book, institution: str, time_zone: str) -> Usage:
     """Return the usage of one institution; nothing of another's goes into it."""
-    month = _month(pl.col("at"), time_zone)
+    month = month_of(pl.col("at"), time_zone)
     judged = book.decisions.filter(
         pl.col("candidates")
         .list.eval(pl.element().struct.field("institution") == institution)
@@ -71,7 +71,8 @@ def meter(book: Book, institution: str, time_zone: str) -> Usage:
     )
 
 
-def _month(at: pl.Expr, time_zone: str) -> pl.Expr:
+def month_of(at: pl.Expr, time_zone: str) -> pl.Expr:
+    """Return the month of epoch ms in a time zone, as `2026-01`."""
     return pl.from_epoch(at, "ms").dt.convert_time_zone(time_zone).dt.strftime("%Y-%m")
 
 
@@ -88,8 +89,8 @@ def _refunds(loans: pl.DataFrame, disbursed: pl.DataFrame, time_zone: str) -> li
         loans.filter((pl.col("step") == "refund") & (pl.col("principal_cents") > 0))
         .join(draws, on=["applicant", "loan"], how="inner")
         .select(
-            _month(pl.col("at"), time_zone).alias("month"),
-            _month(pl.col("drawn_at"), time_zone).alias("drawn_month"),
+            month_of(pl.col("at"), time_zone).alias("month"),
+            month_of(pl.col("drawn_at"), time_zone).alias("drawn_month"),
             days.alias("days"),
             "principal_cents",
         )

@@ -11,12 +11,13 @@ from typing import Annotated
 
 from pydantic import Field
 
-from models.policy.documents import Document, Listed, Place, Text, read_document, suggestion
+from models.policy.documents import Document, Listed, Name, Place, Text, read_document, suggestion
 from models.policy.platform import FEES_FILE
 from streams.errors import DipperError
 from streams.limits import AMOUNT_CENTS_MAX
 
 BPS = 10_000
+SHARE_BPS_MIN = 3_000  # of a partner, where no floor is declared
 INSTITUTIONS = "institutions"
 
 Cents = Annotated[int, Field(ge=0, le=AMOUNT_CENTS_MAX)]
@@ -51,10 +52,44 @@ class Terms(Document):
     minimum_cents: Cents = 0
 
 
+class Partner(Document):
+    """Who bears a share of each loan that is drawn from a month to another, both counted."""
+
+    id: Name
+    share_bps: Bps
+    from_: Annotated[Month, Field(alias="from")]
+    until: Month | None = None
+
+    def holds(self, month: str) -> bool:
+        """Return whether loans drawn in a month are shared."""
+        return self.from_ <= month and (self.until is None or month <= self.until)
+
+
+class ShareFloor(Document):
+    """The least share that a partner of loans drawn from a month on must bear."""
+
+    from_: Annotated[Month, Field(alias="from")]
+    bps: Bps
+
+
+class Guarantee(Document):
+    """A guarantor bears the first losses of loans drawn from a month to another, until its pool is
+    used up.
+    """
+
+    guarantor: Name
+    pool_cap_cents: Cents
+    from_: Annotated[Month, Field(alias="from")]
+    until: Month | None = None
+
+
 class _ScheduleDocument(Document):
     time_zone: str
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
     terms: Annotated[Listed[Terms], Field(min_length=1)]
+    partners: Listed[Partner] = ()
+    share_floors: Listed[ShareFloor] = ()
+    guarantee: Guarantee | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +101,19 @@ class Schedule:
     time_zone: str
     currency: str
     terms: tuple[Terms, ...]
+    partners: tuple[Partner, ...] = ()
+    guarantee: Guarantee | None = None
+
+    def shares_of(self, month: str) -> dict[str, int]:
+        """Return the share of each partner in loans drawn in a month, basis points."""
+        return {each.id: each.share_bps for each in self.partners if each.holds(month)}
+
+    def is_guaranteed(self, month: str) -> bool:
+        """Return whether first losses of loans drawn in a month are covered."""
+        each = self.guarantee
+        return (
+            each is not None and each.from_ <= month and (each.until is None or month <= each.until)
+        )
 
     def terms_of(self, month: str) -> Terms | None:
         """Return the terms of a month, None before the first and after the last."""
@@ -103,12 +151,15 @@ def read_schedule(path: Path) -> Schedule:
     for place, terms in enumerate(document.terms):
         _check_months(text, place, document.terms)
         _check_tiers(text, ("terms", place, "drawn"), terms.drawn)
+    _check_partners(text, path.parent.name, document)
     return Schedule(
         path,
         hashlib.sha256(text.data).hexdigest(),
         document.time_zone,
         document.currency,
         document.terms,
+        document.partners,
+        document.guarantee,
     )
 
 
@@ -133,6 +184,38 @@ def _check_months(text: Text, place: int, terms: tuple[Terms, ...]) -> None:
         kind = "leaves a gap after" if each.from_ > wanted else "overlaps"
         what = f"{each.from_} {kind} the terms before; write {wanted}"
         raise text.fault(("terms", place, "from"), what)
+
+
+def _check_partners(text: Text, institution: str, document: _ScheduleDocument) -> None:
+    for place, partner in enumerate(document.partners):
+        here: Place = ("partners", place)
+        if partner.id == institution:
+            raise text.fault((*here, "id"), "is the institution itself, which has what is left")
+        if partner.until is not None and partner.until < partner.from_:
+            raise text.fault((*here, "until"), f"is before {partner.from_}; correct it")
+        floor = _floor(document.share_floors, partner)
+        if partner.share_bps < floor:
+            what = f"{partner.share_bps} is below {floor}, the least that a partner must bear"
+            raise text.fault((*here, "share_bps"), what)
+        others = [each for each in document.partners if each.holds(partner.from_)]
+        if sum(each.id == partner.id for each in others) > 1:
+            raise text.fault((*here, "from"), f"{partner.id} has two shares in {partner.from_}")
+        if sum(each.share_bps for each in others) > BPS:
+            what = f"partners bear more than all of loans drawn in {partner.from_}; lower a share"
+            raise text.fault((*here, "share_bps"), what)
+
+
+def _floor(floors: tuple[ShareFloor, ...], partner: Partner) -> int:
+    """Return the highest floor of any month in which loans are shared with a partner."""
+    dated = sorted([(each.from_, each.bps) for each in floors])
+    known = [("0000-00", SHARE_BPS_MIN), *dated]
+    ends = [start for start, _ in known[1:]] + ["9999-99"]
+    until = partner.until or "9999-98"
+    return max(
+        bps
+        for (start, bps), end in zip(known, ends, strict=True)
+        if start <= until and partner.from_ < end
+    )
 
 
 def _check_tiers(text: Text, place: Place, tiers: tuple[Tier, ...]) -> None:
