@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from monitoring.control import ControlCollector
 from streams.control.book import Pots, _draw, _grant, _release, _repay, _reserve, _return
 from streams.control.budgets import read_record, write_record
 from streams.control.records import (
@@ -200,3 +201,17 @@ def test_orders_that_were_kept_are_written_once_whenever_control_dies() -> None:
 def _seqs(entries: list[Entry], partition: int) -> list[Position]:
     found = (read_position(entry.value) for entry in entries if entry.partition == partition)
     return [each for each in found if each is not None]
+
+
+def test_metrics_show_the_caps_that_hold_now() -> None:
+    """A cap that was changed while all runs is what a scrape sees next, not the file's."""
+    treasury = Treasury(CAPS, 2)
+    collector = ControlCollector(lambda: 1, lambda: treasury.caps)
+
+    def shown() -> list[float]:
+        families = [each for each in collector.collect() if each.name == "dipper_cap_cents"]
+        return [sample.value for each in families for sample in each.samples]
+
+    assert shown() == [CAP_CENTS]
+    treasury.set_cap(*PLACE, CAP_CENTS + 7)
+    assert shown() == [CAP_CENTS + 7]
