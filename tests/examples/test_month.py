@@ -19,6 +19,7 @@ def test_a_month_ends_with_statements_that_reconcile(tmp_path: Path) -> None:
     assert found["requests"] > 1_000
     assert found["lease_returns"] > 0
     assert found["manifests"] == 2
+    assert found["shares_apart"] == 0
     statements = found["statements"]
     assert len(statements) == INSTITUTIONS
     with duckdb.connect() as database:
