@@ -377,7 +377,7 @@ def judge(
         reasons |= _size(
             policies, section_row, amount_cents, available_cents, vectors, column, verdict
         )
-        if let_in(policies, scratch, section_row, reasons):
+        if verdict[0]["band"] >= 0 and let_in(policies, scratch, section_row, reasons):
             _conclude(policies, section_row, np.uint64(0), verdict)
             verdict[0]["reasons"] = reasons
         else:

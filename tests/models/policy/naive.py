@@ -201,7 +201,8 @@ def decide(
     amount = size(section, band, request, reasons)
     first = next((reason for reason in REASONS if reason.code in reasons), None)
     chance = bucket(request.applicant, section.random_salt) < section.random_ppm
-    approved = first is None or (reasons == {"score_above_cut_off"} and chance)
+    let_in = reasons == {"score_above_cut_off"} and chance and band is not None
+    approved = first is None or let_in
     row = section.bands[band or 0]
     parts = instalment_parts(section.method, request.tenor_days, row.rate_bps) if approved else 0
     return {

@@ -153,6 +153,7 @@ def _sections(draw: st.DrawFn) -> SectionPlan:
         partial=draw(st.booleans()),
         cap=draw(st.integers(-1, 1)),
         basis=basis,
+        random_ppm=draw(st.sampled_from([0, 1_000_000])),
     )
 
 
