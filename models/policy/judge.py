@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.policy import reasons as r
-from models.policy.expression import FEATURE, RAW
 from models.policy.arms import let_in, takes_part
+from models.policy.expression import FEATURE, RAW
 from models.policy.price import PART
 from models.policy.rules import fire_rules
 from models.policy.tables import RANK_AMOUNT, PolicyScratch, PolicyTables
