@@ -44,6 +44,18 @@ class RulePlan(NamedTuple):
     own_reason: str
 
 
+class ServicePlan(NamedTuple):
+    """The limit by what an applicant can pay: columns (burden -1: none), bps."""
+
+    income: int
+    burden: int
+    share_bps: int
+    optional: bool
+
+
+_NO_SERVICE = ServicePlan(-1, -1, 0, optional=False)
+
+
 class SectionPlan(NamedTuple):
     """One section with every name resolved; fields as in `tables.SECTION`."""
 
@@ -62,6 +74,7 @@ class SectionPlan(NamedTuple):
     matrix: Matrix | None = None
     random_ppm: int = 0
     random_salt: int = 0
+    service: ServicePlan | None = None
 
 
 class PolicyPlan(NamedTuple):
@@ -210,6 +223,7 @@ class _Rows:
                 plan.method,
                 int(plan.partial),
                 plan.basis,
+                *(plan.service or _NO_SERVICE),
                 -1 if plan.matrix is None else self._add_matrix(plan.matrix),
                 starts[0],
                 len(self.rules),

@@ -197,6 +197,42 @@ def _price(
 
 
 @kernel
+def _cents(value: float) -> int:
+    """Return a known value of a column as cents within what an amount can be."""
+    return int(min(max(value, 0.0), float(AMOUNT_CENTS_MAX)))
+
+
+@kernel
+def _affordable(
+    policies: PolicyTables,
+    section_row: int,
+    band: int,
+    tenor_days: int,
+    vectors: NDArray[np.float64],
+    column: int,
+) -> int:
+    """Return the largest amount whose payments leave the burden within its share of the income; -1:
+    one of them is missing and needed.
+    """
+    section = policies.sections[section_row]
+    place = _find_tenor(policies, section_row, tenor_days)
+    if section["service_income"] < 0 or place < 0:
+        return AMOUNT_CENTS_MAX
+    income = vectors[section["service_income"], column]
+    burden = 0.0
+    if section["service_burden"] >= 0:
+        burden = vectors[section["service_burden"], column]
+    if math.isnan(income) or math.isnan(burden):
+        return AMOUNT_CENTS_MAX if section["service_optional"] == 1 else -1
+    room = share_of(_cents(income), section["service_share_bps"], BPS) - _cents(burden)
+    if room <= 0:
+        return 0
+    price = section["price_start"] + band * (section["tenor_stop"] - section["tenor_start"]) + place
+    # A payment is rounded up to a whole cent: it fits where amount × parts ÷ PART does.
+    return min(AMOUNT_CENTS_MAX, share_of(room, PART, policies.prices[price]["instalment_parts"]))
+
+
+@kernel
 def _band_limit(
     policies: PolicyTables, section_row: int, band: int, vectors: NDArray[np.float64], column: int
 ) -> int:
@@ -211,8 +247,7 @@ def _band_limit(
     basis = vectors[policies.sections[section_row]["basis"], column]
     if math.isnan(basis):
         return -1
-    basis = min(max(basis, 0.0), float(AMOUNT_CENTS_MAX))
-    return min(limit, share_of(int(basis), share, BPS))
+    return min(limit, share_of(_cents(basis), share, BPS))
 
 
 @kernel
@@ -228,7 +263,7 @@ def _size(
     """Write the amount that could be offered; return why none can.
 
     Reads `band`, writes `amount_cents`: what was asked or, where the section may offer less, the
-    least of that, the section's maximum, what is available and the band's limit.
+    least of that, the section's maximum, what is available, the band's limit and what can be paid.
     """
     section = policies.sections[section_row]
     least = section["amount_cents_min"]
@@ -248,6 +283,9 @@ def _size(
     band = verdict[0]["band"]
     if band >= 0:
         limit = _band_limit(policies, section_row, band, vectors, column)
+        if policies.sections[section_row]["service_income"] >= 0:
+            tenor = verdict[0]["tenor_days"]
+            limit = min(limit, _affordable(policies, section_row, band, tenor, vectors, column))
         if limit < 0:
             reasons |= reason_bit(_LIMIT_BASIS_MISSING)
         elif limit < least:

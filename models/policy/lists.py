@@ -8,7 +8,7 @@ A list decides nothing by itself: rules ask it, `request on blocked`, `applicant
 """
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -66,6 +66,22 @@ def read_list(path: Path, data: bytes) -> tuple[Entry, ...]:
             raise fault(path, line, "token", f"stands on line {first}, too; remove one")
         entries.append(Entry(kind, token, _until(path, line, row.get("expires", ""))))
     return tuple(entries)
+
+
+class Lists:
+    """The lists of a deployment in order of first use, each file read once."""
+
+    def __init__(self) -> None:
+        self.rows: dict[Path, int] = {}
+        self.entries: list[tuple[Entry, ...]] = []
+
+    def rows_of(self, files: Mapping[str, Path]) -> dict[str, int]:
+        """Return the row of each list; PolicyError where a file is wrong."""
+        for path in files.values():
+            if path not in self.rows:
+                self.entries.append(read_list(path, path.read_bytes()))
+                self.rows[path] = len(self.rows)
+        return {name: self.rows[path] for name, path in files.items()}
 
 
 def _until(path: Path, line: int, cell: str) -> int:

@@ -20,6 +20,7 @@ from models.policy.build import (
     ProductPlan,
     RulePlan,
     SectionPlan,
+    ServicePlan,
     build_tables,
     compile_node,
     stack_depth,
@@ -36,7 +37,7 @@ from models.policy.expression import (
     Node,
     parse,
 )
-from models.policy.lists import Entry, read_list
+from models.policy.lists import Lists
 from models.policy.matrix import Matrix, read_matrix, refusals, without_band
 from models.policy.platform import (
     FEES_FILE,
@@ -86,7 +87,7 @@ def read_policies(
     models: Mapping[str, int],
 ) -> Policies:
     """Do all of `load_policies` but run the cases: for a report on them."""
-    lists = _Lists()
+    lists = Lists()
     lists.rows_of(platform.lists)
     read = [
         _Reader(platform, institution, columns, models, lists).read(path)
@@ -159,22 +160,6 @@ def _policy_files(folder: Path, platform: Platform) -> Iterable[Path]:
         yield path
 
 
-class _Lists:
-    """The lists of a deployment in order of first use, each file read once."""
-
-    def __init__(self) -> None:
-        self.rows: dict[Path, int] = {}
-        self.entries: list[tuple[Entry, ...]] = []
-
-    def rows_of(self, files: Mapping[str, Path]) -> dict[str, int]:
-        """Return the row of each list; PolicyError where a file is wrong."""
-        for path in files.values():
-            if path not in self.rows:
-                self.entries.append(read_list(path, path.read_bytes()))
-                self.rows[path] = len(self.rows)
-        return {name: self.rows[path] for name, path in files.items()}
-
-
 class _Reader:
     """Reads the policies of one institution."""
 
@@ -184,7 +169,7 @@ class _Reader:
         institution: Institution,
         columns: Mapping[str, CatalogColumn],
         models: Mapping[str, int],
-        lists: _Lists,
+        lists: Lists,
     ) -> None:
         self.platform = platform
         self.institution = institution
@@ -301,7 +286,32 @@ class _Reader:
             matrix=matrix,
             random_ppm=section.random_share_ppm,
             random_salt=salt_of(f"{self.institution.id}/{product.id}/{name}/random"),
+            service=self._service(text, name, section),
         )
+
+    def _service(self, text: Text, name: str, section: Section) -> ServicePlan | None:
+        asked = section.debt_service
+        if asked is None:
+            return None
+        place: Place = (name, "debt_service")
+        burden = -1
+        if asked.burden is not None:
+            burden = self._cents_column(text, (*place, "burden"), asked.burden)
+        income = self._cents_column(text, (*place, "income"), asked.income)
+        return ServicePlan(income, burden, asked.share_bps_max, asked.missing == "ignore")
+
+    def _cents_column(self, text: Text, place: Place, name: str) -> int:
+        """Return the row of a column that holds an amount and that this institution may read."""
+        column = self.columns.get(name)
+        if column is None:
+            raise text.fault(
+                place, f"unknown column {name}; {suggestion(name, tuple(self.columns))}"
+            )
+        if column.categories is not None:
+            raise text.fault(place, "is a category; name a column in cents")
+        if not readable(column, self.institution.id):
+            raise text.fault(place, "may not be read by this institution; name another")
+        return column.row
 
     def _matrix(
         self,
@@ -364,16 +374,7 @@ class _Reader:
             return -1
         if not shared:
             raise text.fault((name, "income"), f"{path.name} has no limit_income_bps; remove it")
-        column = self.columns.get(section.income)
-        if column is None:
-            hint = suggestion(section.income, tuple(self.columns))
-            what = f"unknown column {section.income}; {hint}"
-            raise text.fault((name, "income"), what)
-        if column.categories is not None:
-            raise text.fault((name, "income"), "is a category; name a column in cents")
-        if not readable(column, self.institution.id):
-            raise text.fault((name, "income"), "may not be read by this institution; name another")
-        return column.row
+        return self._cents_column(text, (name, "income"), section.income)
 
     def _rules(
         self,

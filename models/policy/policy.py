@@ -41,6 +41,18 @@ class Experiment(Document):
     share_ppm: Annotated[int, Field(ge=0, le=PPM)]
 
 
+class DebtService(Document):
+    """What an applicant can pay: the largest payment, with `burden` (what is paid a month already),
+    stays within `share_bps_max` of `income` (a month's). Both name columns in cents. `missing`: a
+    request without one of them is refused, or has no such limit.
+    """
+
+    income: str
+    burden: str | None = None
+    share_bps_max: Annotated[int, Field(ge=1, le=10_000)]
+    missing: Literal["refuse", "ignore"]
+
+
 class Section(Document):
     """How one kind of request is decided: an application, or a drawdown on a line.
 
@@ -63,6 +75,7 @@ class Section(Document):
     partial: bool = False
     commitment: bool | None = None
     income: str | None = None
+    debt_service: DebtService | None = None
     matrix: str | None = None
     matrix_reason: str = "score_above_cut_off"
     random_share_ppm: Annotated[int, Field(ge=0, le=PPM)] = 0

@@ -72,6 +72,10 @@ SECTION = np.dtype(
         ("method", "i4"),
         ("partial", "i4"),  # 1: may offer less than asked
         ("basis", "i4"),  # column of monthly income or the like, -1: no band refers to it
+        ("service_income", "i4"),  # column of a month's income, -1: no limit by what can be paid
+        ("service_burden", "i4"),  # column of what is paid a month already, -1: none
+        ("service_share_bps", "i4"),
+        ("service_optional", "i4"),  # 1: no such limit where one of them is missing
         ("matrix", "i4"),  # row that gives its band, -1: its bands are by the main score
         ("rule_start", "i4"),
         ("rule_stop", "i4"),
@@ -246,7 +250,8 @@ def empty_tables() -> PolicyTables:
 
 def columns_read(tables: PolicyTables) -> list[int]:
     """Return, rising, the columns of the feature vector that any predicate or limit looks at."""
-    found = {int(row) for row in tables.sections["basis"] if row >= 0}
+    named = ("basis", "service_income", "service_burden")
+    found = {int(row) for name in named for row in tables.sections[name] if row >= 0}
     for space, row in (("space", "index"), ("other_space", "other")):
         taken = tables.predicates[space] == FEATURE
         found |= {int(index) for index in tables.predicates[row][taken]}

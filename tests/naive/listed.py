@@ -18,6 +18,10 @@ pd_ppm.card \\ income_cents,<50000,>=50000,missing
 <200000,low,high,low
 >=200000,refuse,low,refuse
 """
+SERVICE = (
+    'debt_service = { income = "income_cents", burden = "existing_debt_cents",'
+    ' share_bps_max = 9_000, missing = "ignore" }'
+)
 TERMS = """\
 class,rate_bps,fee_bps,limit_cents,tenor_days_max
 high,900,50,700000,360
@@ -46,6 +50,7 @@ def write_lists(folder: Path) -> Path:
         path.write_text(text)
     loan = folder / "institutions" / "dawn" / "instalment_loan.toml"
     wanted = 'bands = "terms.csv"\nmatrix = "matrix.csv"\nmatrix_reason = "history_too_short"'
+    wanted += f"\n{SERVICE}"
     loan.write_text(loan.read_text().replace('bands = "scored.csv"', wanted))
     (loan.parent / "matrix.csv").write_text(MATRIX)
     (loan.parent / "terms.csv").write_text(TERMS)

@@ -149,6 +149,21 @@ def price(
     return row.rate_bps, apr
 
 
+def payable(section: SectionPlan, rate_bps: int, request: Request) -> int | None:
+    """Return the largest amount whose payment fits beside the burden; None: unknown."""
+    service = section.service
+    if service is None or request.tenor_days not in section.tenors_days:
+        return AMOUNT_CENTS_MAX
+    columns = [service.income] if service.burden < 0 else [service.income, service.burden]
+    known = [request.features.get(column, math.nan) for column in columns]
+    if any(math.isnan(value) for value in known):
+        return AMOUNT_CENTS_MAX if service.optional else None
+    income, burden = [int(min(max(value, 0), AMOUNT_CENTS_MAX)) for value in [*known, 0.0]][:2]
+    room = income * service.share_bps // 10_000 - burden
+    parts = Fraction(instalment_parts(section.method, request.tenor_days, rate_bps), PART)
+    return max(0, min(AMOUNT_CENTS_MAX, math.floor(room / parts)))
+
+
 def size(section: SectionPlan, band: int | None, request: Request, reasons: set[str]) -> int:
     """Return the amount; add why it cannot be offered."""
     amount = request.amount_cents
@@ -172,6 +187,11 @@ def size(section: SectionPlan, band: int | None, request: Request, reasons: set[
             reasons.add("limit_basis_missing")
             return amount
         limit = min(limit, int(min(max(basis, 0), AMOUNT_CENTS_MAX)) * share // 10_000)
+    affordable = payable(section, section.bands[band].rate_bps, request)
+    if affordable is None:
+        reasons.add("limit_basis_missing")
+        return amount
+    limit = min(limit, affordable)
     if limit < section.amount_cents_min:
         reasons.add("limit_below_min")
     elif amount > limit:

@@ -15,6 +15,7 @@ from models.policy.build import (
     ProductPlan,
     RulePlan,
     SectionPlan,
+    ServicePlan,
     build_tables,
 )
 from models.policy.expression import (
@@ -87,6 +88,13 @@ rule_nodes: st.SearchStrategy[Node] = st.recursive(
 )
 
 
+_services = st.builds(
+    ServicePlan,
+    st.integers(0, COLUMNS - 1),
+    st.integers(-1, COLUMNS - 1),
+    st.sampled_from([1, 4_000, 10_000]),
+    st.booleans(),
+)
 _sides = st.builds(
     Side,
     _columns,
@@ -154,6 +162,7 @@ def _sections(draw: st.DrawFn) -> SectionPlan:
         cap=draw(st.integers(-1, 1)),
         basis=basis,
         random_ppm=draw(st.sampled_from([0, 1_000_000])),
+        service=draw(st.one_of(st.none(), _services)),
     )
 
 
