@@ -22,13 +22,12 @@ _OWN_CHANNEL = re.compile(r'^institution = "(\w+)"\n', re.MULTILINE)
 _CHANNELS = re.compile(r"^channels = \[(.*)\]$", re.MULTILINE)
 _NAME = re.compile(r'^name = "(.*)"$', re.MULTILINE)
 _CAPS = re.compile(r"^(\w+_cents) = ([\d_]+)$", re.MULTILINE)
+_TURNS = 4  # a share of it a partition is then no tighter than a lease that was moved there
 _SEGMENTS = """
-[[caps.segments]] # no more than so much of all to its best and its next best risks
-id = "good"
-bands = [0, 1]
-outstanding_cents = {0}
-commitment_cents = {1}
+[[caps.segments]] # a budget is not turned over more often than this on one day
+id = "turnover"
 outstanding_day_cents = {0}
+commitment_day_cents = {1}
 """
 
 
@@ -65,7 +64,7 @@ def _copy(model: Path, folder: Path, place: int, *, private: bool) -> None:
     institution = _CAPS.sub(lambda cap: f"{cap[1]} = {int(cap[2]) * share // _BPS}", institution)
     institution = institution.replace(f'id = "{model.name}"', f'id = "{folder.name}"')
     institution = _NAME.sub(rf'name = "\1 {place}"', institution) + _SEGMENTS.format(
-        *(int(cents) * 4 // 5 for _, cents in _CAPS.findall(institution))
+        *(_TURNS * int(cents) for _, cents in _CAPS.findall(institution))
     )
     (folder / "institution.toml").write_text(institution)
     dropped = set()
