@@ -192,10 +192,14 @@ AUC = _agents(
 KS = _agents(
     "dipper_ks_ratio", "Kolmogorov-Smirnov gap on known outcomes", _COHORT, "gauge", "score"
 )
+SHADOW = _agents(
+    "dipper_shadow_verdicts_total", "Verdicts by what a shadow says of them; error, empty and "
+    "absent: it could not speak", ("institution", "said"), "counter", "decide",
+)  # fmt: skip
 AGENT_METRICS = (
     WATCHED, NOTICES, FEES, SEGMENTS, DRIFT_ROWS, PSI, PSI_NOISE, FEATURE_MISSING,
     FEATURE_MISSING_REFERENCE, MATURED, MATURED_BAD, MATURED_EXPECTED, MATURED_VARIANCE, VINTAGE,
-    VINTAGE_BAD, AUC, KS,
+    VINTAGE_BAD, AUC, KS, SHADOW,
 )  # fmt: skip
 
 

@@ -51,6 +51,7 @@ def _quantile(share: float, metric: str, by: str = "") -> str:
 _NO_LOAN_ENDED = "no loan has come to its end yet: its last instalment and 30 days must pass"
 _NO_REFERENCE = "no model with a reference has scored 200 applications yet"
 _NO_KEEPER = "`dipper state keep` does not run here, and no worker recovers from a snapshot"
+_NO_SHADOW = "no `dipper agents --shadow` runs here"
 _REFUSED = 'reason!="none",reason!="duplicate"'
 
 PIPELINE = Board(
@@ -237,6 +238,23 @@ MODELS = Board(
               (Query("max by (model, cohort) (dipper_vintage_bad_loans) / "
                      "max by (model, cohort) (dipper_vintage_loans)", "{{model}} {{cohort}}"),),
               "bars", empty=_NO_LOAN_ENDED),
+        Panel("Coverage of the shadow", RATIO,
+              (Query('sum by (institution) (dipper_shadow_verdicts_total{'
+                     'said=~"both|neither|only_live|only_shadow"}) / '
+                     "sum by (institution) (dipper_shadow_verdicts_total > 0)",
+                     "{{institution}}"),),
+              help="Verdicts of which the shadow can say anything; the rest is lost, not agreed.",
+              empty=_NO_SHADOW),
+        Panel("Agreement with the shadow, where it speaks", RATIO,
+              (Query('sum by (institution) (dipper_shadow_verdicts_total{said=~"both|neither"}) / '
+                     'sum by (institution) (dipper_shadow_verdicts_total{'
+                     'said=~"both|neither|only_live|only_shadow"} > 0)', "{{institution}}"),),
+              empty=_NO_SHADOW),
+        Panel("Where the shadow differs", PER_SECOND,
+              (Query(_rate("dipper_shadow_verdicts_total", "said", 'said=~"only_.*"'),
+                     "{{said}}"),), "stacked",
+              help="only_live: approved, and the shadow would decline; only_shadow: the reverse.",
+              empty=_NO_SHADOW),
     ),
 )  # fmt: skip
 

@@ -151,18 +151,24 @@ def _watched(deployment: Deployment, place: int) -> _Watched:
 
 class AgentCollector(Collector):
     """Collects what the agents know: notices by what became of them and, if watched, the quality
-    of decisions.
+    of decisions; `shadow`, where one runs, what it says by institution.
     """
 
     def __init__(
-        self, notices: Callable[[], Mapping[str, int]], quality: DecisionQuality | None
+        self,
+        notices: Callable[[], Mapping[str, int]],
+        quality: DecisionQuality | None,
+        shadow: Callable[[], Mapping[tuple[str, str], int]] | None = None,
     ) -> None:
         self._notices = notices
         self._quality = quality
+        self._shadow = shadow
 
     def collect(self) -> Iterator[Samples]:
         """Yield every metric of the agents that the catalogue names."""
         yield counts(metrics.NOTICES, [((name,), n) for name, n in self._notices().items()])
+        if self._shadow is not None:
+            yield counts(metrics.SHADOW, self._shadow().items())
         quality = self._quality
         if quality is None:
             return

@@ -83,7 +83,8 @@ async def _agents(
             running.append(ShadowAgent(broker, kind, shadowed))
     with ExitStack() as stack:
         if port >= 0:
-            collector = AgentCollector(lambda: notifier.counts, quality)
+            said = shadowed.counts if shadowed is not None else None
+            collector = AgentCollector(lambda: notifier.counts, quality, said)
             shown = stack.enter_context(serve_metrics(collector, port, host))
             typer.echo(f"metrics on http://{host}:{shown}/metrics")
         typer.echo(f"agents run on {broker}")

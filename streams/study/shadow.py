@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from models.policy.reasons import SCORE_MISSING
 from models.policy.tables import columns_read
 from streams.buffers import Array
+from streams.counters import UNKNOWN
 from streams.deployment import Deployment
 from streams.errors import DipperError
 from streams.evidence import evidence_rows, split_evidence
@@ -143,6 +144,15 @@ class Shadow:
             for verdict in row["verdicts"][: row["head"]["candidates"]]:
                 name = live[verdict["institution"]]
                 self.said[name, _stand(verdict, theirs.get(name))] += 1
+
+    def counts(self) -> dict[tuple[str, str], int]:
+        """Return for a scrape how often each was said of each institution, zeros too; what stands
+        under UNREAD is shown as `unknown`.
+        """
+        names = (UNREAD, *self._live.institution_ids)
+        return {
+            (name or UNKNOWN, said.value): self.said[name, said] for name in names for said in Said
+        }
 
     def table(self) -> pl.DataFrame:
         """Return one row an institution: judged (verdicts that counted), covered, coverage, each
