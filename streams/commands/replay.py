@@ -12,8 +12,6 @@ from streams.errors import DipperError
 from streams.options import note
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from streams.replay import Progress
     from streams.study.run import Question
 
@@ -122,14 +120,6 @@ def replay(
         _decide(source, first, config, partitions, out, dump, quiet=quiet, as_json=as_json)
         return
     from streams.study.recorded import names_decisions
-
-    if against is not None and names_decisions(against):
-        if report is not None or model:
-            raise DipperError("replay: --report and --model compare two policies")
-        _recorded(
-            source, first, config, against, partitions, label, scope, quiet=quiet, as_json=as_json
-        )
-        return
     from streams.study.run import Question
 
     question = Question(
@@ -138,6 +128,11 @@ def replay(
         scope=tuple(scope or ()), groups=tuple(group or ()), economics=economics,
         partitions=partitions or None,
     )  # fmt: skip
+    if against is not None and names_decisions(against):
+        if model:
+            raise DipperError("replay: --model takes the place of a policy's, not of decisions'")
+        _recorded(question, quiet=quiet, as_json=as_json)
+        return
     _study(question, quiet=quiet, as_json=as_json)
 
 
@@ -194,33 +189,16 @@ def _decide(
         typer.echo(orjson.dumps(figures).decode())
 
 
-def _recorded(
-    source: str,
-    policy: Path,
-    config: Path | None,
-    against: str,
-    partitions: int,
-    label: Path | None,
-    scope: list[str] | None,
-    *,
-    quiet: bool,
-    as_json: bool,
-) -> None:
+def _recorded(question: "Question", *, quiet: bool, as_json: bool) -> None:
     import orjson
 
-    from streams import replay as door
-    from streams.study import recorded
-    from streams.study.deployments import deployment_folder
+    from streams.study.recorded import flipped
+    from streams.study.run import study_beside
 
-    labels = None if label is None else _labels(label)
-    before = recorded.read_recorded(against, source)
-    with progress(f"replay {source}", quiet=quiet) as show, deployment_folder(policy, config) as at:
-        result = door.replay(source, at, partitions=partitions or None, on_progress=show)
-    for remark in result.remarks():
+    with progress(f"replay {question.source}", quiet=quiet) as show:
+        beside, figures = study_beside(question, on_progress=show)
+    for remark in beside.result.remarks():
         note(remark)
-    rows = recorded.compare_recorded(before, result.decisions)
-    rows = recorded.scoped_recorded(rows, scope or ())
-    figures = recorded.summarise_recorded(rows, labels)
     typer.echo(
         f"{figures['requests']:,} requests: {figures['same']:,} answers are the same, "
         f"{figures['different']:,} differ"
@@ -230,25 +208,17 @@ def _recorded(
     for name, told in figures["bad_rates"].items():
         bad = f", bad {told['bad_rate']:.1%} of {told['known']:,} known" if told["known"] else ""
         typer.echo(f"{figures['swap'][name]:>9,}  approved by {name.replace('_', ' ')}{bad}")
-    for row in recorded.flipped(rows).head(_SHOWN).iter_rows(named=True):
+    for row in flipped(beside.rows).head(_SHOWN).iter_rows(named=True):
         was, is_ = (
             " ".join(filter(None, (row[f"{side}_outcome"], row[f"{side}_institution"])))
             or "no decision"
             for side in ("before", "after")
         )
         typer.echo(f"{row['applicant']} {row['request']}: {was}, now {is_} ({row['verdict']})")
+    if question.report is not None:
+        typer.echo(f"report: {figures['report']} ({figures['report_bytes'] / 1e6:.1f} MB)")
     if as_json:
         typer.echo(orjson.dumps(figures).decode())
-
-
-def _labels(path: Path) -> "pl.DataFrame":
-    from models.errors import ModelError
-    from models.train.dataset import read_labels
-
-    try:
-        return read_labels(path)
-    except ModelError as error:
-        raise DipperError(str(error)) from error
 
 
 def _study(question: "Question", *, quiet: bool, as_json: bool) -> None:

@@ -108,11 +108,11 @@ def compare(
         each if isinstance(each, Deployment) else load_deployment(each, features="all")
         for each in (a, b)
     ]
-    result = _replay(events, sides[0], partitions, on_progress)
+    result = replay_to_files(events, sides[0], partitions, on_progress)
     panel = make_panel(result)
     other = None
     if mode is Mode.CLOSED or sides[0].catalog.sha256 != sides[1].catalog.sha256:
-        other = make_panel(_replay(events, sides[1], partitions))
+        other = make_panel(replay_to_files(events, sides[1], partitions))
     tokens = [
         read_tokens(events, panel.ids, side) if len(side.policies.tables.listed) else no_tokens()
         for side in sides
@@ -132,7 +132,7 @@ def compare(
     )
 
 
-def _replay(
+def replay_to_files(
     events: str | Path | pl.DataFrame,
     deployment: Deployment,
     partitions: int | None,

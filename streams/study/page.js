@@ -34,7 +34,7 @@ const over = (a, b) => (b ? a / b : null);
 
 function section(id, title, note, ...children) {
   nav.append(el("a", {href: "#" + id}, title));
-  main.append(el("section", {id}, el("h2", {}, title), note ? el("p", {class: "soft"}, note) : null, children));
+  main.append(el("section", {id}, el("h2", {}, title), note ? el("p", {class: "soft"}, note) : null, D.lacking[id] ? el("p", {class: "soft lacking"}, D.lacking[id]) : null, children));
 }
 function card(title, ...children) { return el("div", {class: "card"}, title ? el("h3", {}, title) : null, children); }
 function copy(rows, button) {
@@ -194,7 +194,7 @@ function vintages() {
 }
 
 function bands() {
-  const columns = [["institution", (r) => r.institution], ["product", (r) => r.product, "text"], ["band", (r) => String(r.band)], ["approved", (r) => whole(r.approved)], ["lent", (r) => money(r.lent)], ["mean PD", (r) => share(r.pd)], ["bad", (r) => share(over(r.bads, r.known))], ["yearly cost", (r) => share(r.apr)], ["expected loss", (r) => money(r.loss)], ["profit", (r) => money(r.profit)], ["of lent", (r) => share(over(r.profit, r.lent), 2)]];
+  const columns = [["institution", (r) => r.institution], ["product", (r) => r.product, "text"], ["band", (r) => (r.band === null ? "–" : String(r.band))], ["approved", (r) => whole(r.approved)], ["lent", (r) => money(r.lent)], ["mean PD", (r) => share(r.pd)], ["bad", (r) => share(over(r.bads, r.known))], ["yearly cost", (r) => share(r.apr)], ["expected loss", (r) => money(r.loss)], ["profit", (r) => money(r.profit)], ["of lent", (r) => share(over(r.profit, r.lent), 2)]];
   section("profit", "Profit and loss by band", "Profit: " + D.economics + ". A loan runs to its end or defaults at once on the whole amount; a line counts as drawn in full unless drawdowns stand in the log.", table("old: " + D.names[0], columns, D.bands.a), table("new: " + D.names[1], columns, D.bands.b));
 }
 
@@ -202,7 +202,7 @@ function rules() {
   const columns = [["rule", (r) => r.rule], ["policy", (r) => r.policy, "text"], ["of", (r) => r.section, "text"], ["any", (r) => share(r.any / r.judged)], ["first", (r) => share(r.first / r.judged)], ["only", (r) => share(r.only / r.judged)], ["hits", (r) => whole(r.any)], ["when", (r) => r.when, "text"]];
   const o = D.rules.overlap;
   section("rules", "Rules", "Of the requests that a policy judged: how often a rule fires at all, as the reason that comes first, and as all that spoke against the request. A rule with few only-hits costs little to drop.",
-    table("new: " + D.names[1], columns, D.rules.b), table("old: " + D.names[0], columns, D.rules.a),
+    table("new: " + D.names[1], columns, D.rules.b), D.rules.a ? table("old: " + D.names[0], columns, D.rules.a) : null,
     o ? table(`Which fire together: ${o.policy}, ${o.section}`, [["rule", (r) => r.name], ...o.rules.map((name, k) => [name, (r) => whole(r.row[k])])], o.rules.map((name, k) => ({name, row: o.counts[k]}))) : null);
 }
 function reasons() {
@@ -223,7 +223,7 @@ function fair() {
 }
 function cases() {
   const side = (rows) => el("div", {class: "scroll"}, el("table", {}, el("thead", {}, el("tr", {}, ["policy", "outcome", "PD", "band", "amount", "rate", "yearly cost", "reasons and rules that fired"].map((name, k) => el("th", k === 7 ? {class: "text"} : {}, name)))),
-    el("tbody", {}, rows.map((r) => el("tr", {}, el("td", {}, r.policy + (r.chosen ? " ✓" : "")), el("td", {}, el("span", {class: "pill " + (r.outcome === "approved" ? "yes" : "no")}, r.outcome)), el("td", {}, r.pd_ppm < 0 ? "–" : share(r.pd_ppm / 1e6, 2)), el("td", {}, r.band < 0 ? "–" : String(r.band)), el("td", {}, r.amount_cents ? money(r.amount_cents) : "–"), el("td", {}, share(r.rate_bps / 1e4, 2)), el("td", {}, share(r.apr_bps / 1e4, 2)),
+    el("tbody", {}, rows.map((r) => el("tr", {}, el("td", {}, r.policy + (r.chosen ? " ✓" : "")), el("td", {}, el("span", {class: "pill " + (r.outcome === "approved" ? "yes" : "no")}, r.outcome)), el("td", {}, r.pd_ppm === null || r.pd_ppm < 0 ? "–" : share(r.pd_ppm / 1e6, 2)), el("td", {}, r.band < 0 ? "–" : String(r.band)), el("td", {}, r.amount_cents ? money(r.amount_cents) : "–"), el("td", {}, r.rate_bps === null ? "–" : share(r.rate_bps / 1e4, 2)), el("td", {}, r.apr_bps === null ? "–" : share(r.apr_bps / 1e4, 2)),
       el("td", {class: "text"}, r.reasons.join(", "), r.rules.map((rule) => el("div", {}, el("code", {}, `${rule.rule}: ${rule.when}`)))))))));
   section("cases", "Ten that flipped", "The largest amounts each way, with what every policy said on both sides and all that was known.", el("div", {class: "card"}, D.cases.length ? D.cases.map((c, k) => el("details", {open: k === 0},
     el("summary", {}, el("b", {}, `${money(c.amount_cents)} for ${c.tenor_days} days`), el("span", {}, `${c.product || c.type}, ${c.channel || ""}`), el("span", {class: "pill " + (c.a_outcome === "approved" ? "yes" : "no")}, "old: " + (c.a_outcome === "approved" ? c.a_institution : c.a_reason || c.a_outcome)), el("span", {class: "pill " + (c.b_outcome === "approved" ? "yes" : "no")}, "new: " + (c.b_outcome === "approved" ? c.b_institution : c.b_reason || c.b_outcome)), el("span", {class: "pill"}, "cause: " + c.cause), c.bad === null ? null : el("span", {class: "pill"}, c.bad ? "went bad" : "stayed good")),
@@ -238,7 +238,7 @@ function notes() {
     `Outcomes are known for ${whole(D.totals.known)} of ${whole(D.summary.requests)} requests. A rate is a share of the known, never of all.`,
     "Money in the new side's answers is as the old side saw it in mode frozen: an institution without money then has none now.",
     "Expected profit is a model of one loan at a time, not an account: " + D.economics + ".",
-    "The features and scores are those of the step that decides live, replayed: nothing here looks ahead of a request."].map((text) => el("li", {}, text)))));
+    D.lacking.past || "The features and scores are those of the step that decides live, replayed: nothing here looks ahead of a request."].map((text) => el("li", {}, text)))));
 }
 overview(); swaps(); slider(); cuts(); quality(); scores(); vintages(); bands(); rules(); reasons(); budgets(); fair(); cases(); notes();
 window.addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((d) => { d.open = true; }));

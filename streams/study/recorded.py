@@ -130,11 +130,13 @@ def flipped(rows: pl.DataFrame) -> pl.DataFrame:
 
 def summarise_recorded(rows: pl.DataFrame, labels: pl.DataFrame | None = None) -> dict[str, Any]:
     """Return how many requests there are, how many answers differ and by which verdict, and the
-    swap sets, with what `labels` (as `models.train.dataset.read_labels`) know of each.
+    swap sets, with what `labels` (as `models.train.dataset.read_labels`) know of each; rows that
+    have `bad` keep it.
     """
     different = rows.filter(~pl.col("same"))
     counts = different["verdict"].value_counts(sort=True, name="requests")
-    sides = with_labels(rows, labels).with_columns(
+    labelled = rows if labels is None and "bad" in rows.columns else with_labels(rows, labels)
+    sides = labelled.with_columns(
         a_approved=pl.col("before_outcome").eq_missing(_APPROVED),
         b_approved=pl.col("after_outcome").eq_missing(_APPROVED),
     )

@@ -11,15 +11,24 @@ import polars as pl
 from models.errors import ModelError
 from models.policy.errors import PolicyError
 from models.train.dataset import read_labels
+from streams.config import load_deployment
 from streams.errors import DipperError
 from streams.replay import Progress
-from streams.study.compare import Comparison, Mode, compare
+from streams.study.compare import Comparison, Mode, compare, replay_to_files
 from streams.study.deployments import deployment_folder
 from streams.study.money import parse_economics
 from streams.study.page import render
+from streams.study.recorded import read_recorded
 from streams.study.scope import SCOPES, holds, split_scope
 from streams.study.sections import event_file, report_figures
 from streams.study.told import CUT_OFFS_MAX, summarise
+from streams.study.written import (
+    Beside,
+    report_beside,
+    scoped_beside,
+    set_beside,
+    summarise_beside,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +77,42 @@ def study(
         question.report.write_bytes(page)
         told = {"report": str(question.report), "report_bytes": len(page)}
         return {**figures["summary"], **told}
+    except (PolicyError, ModelError) as error:
+        raise DipperError(str(error)) from error
+
+
+def study_beside(
+    question: Question, *, on_progress: Callable[[Progress], None] = lambda _: None
+) -> tuple[Beside, dict[str, Any]]:
+    """Do as `study` where `question.against` names decisions that were written before; return the
+    two sides too.
+    """
+    try:
+        cut_offs = parse_cut_offs(question.cut_offs)
+        economics = parse_economics(question.economics)
+        if question.report is not None and not question.report.parent.is_dir():
+            raise DipperError(f"{question.report}: there is no folder {question.report.parent}")
+        labels = None if question.labels is None else read_labels(question.labels)
+        before = read_recorded(question.against, question.source)
+        with deployment_folder(question.policy, question.config) as folder:
+            # All columns, as a study of two policies: a group may be of one no policy reads.
+            deployment = load_deployment(folder, features="all")
+            result = replay_to_files(question.source, deployment, question.partitions, on_progress)
+        beside = scoped_beside(set_beside(before, result, labels), question.scope)
+        if question.report is None:
+            return beside, summarise_beside(beside, cut_offs)
+        figures = report_beside(
+            beside,
+            names=(question.against, str(question.policy)),
+            economics=economics,
+            groups=question.groups,
+            events=event_file(question.source),
+            cut_offs=cut_offs,
+        )
+        page = render(figures).encode()
+        question.report.write_bytes(page)
+        told = {"report": str(question.report), "report_bytes": len(page)}
+        return beside, {**figures["summary"], **told}
     except (PolicyError, ModelError) as error:
         raise DipperError(str(error)) from error
 

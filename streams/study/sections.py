@@ -1,16 +1,19 @@
 """The figures of a report: every section as plain values, which the page draws."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
+from features.catalog import Catalog
 from models.train import book as books
 from models.train.quality import ks_curve, lift, psi, reliability, roc, summary
 from streams.deployment import Deployment
+from streams.replay import ReplayResult
 from streams.study.compare import TOLD, Comparison
 from streams.study.fairness import fairness, groups_of
 from streams.study.money import Economics, profit, rough_profit
@@ -36,43 +39,57 @@ def report_figures(
     """Return everything that the page shows of a comparison; JSON holds it."""
     platforms = (comparison.panel.deployment.platform, comparison.deployment_b.platform)
     lines = sorted({p.id for platform in platforms for p in platform.products if p.kind == "line"})
-    rows = comparison.rows
-    rows = rows.with_columns(
+    rows = with_money(comparison.rows, economics, lines)
+    kinds = comparison.panel.asked["section"]
+    own, other = comparison.panel.deployment, comparison.deployment_b
+    return {
+        "names": list(names),
+        "hashes": [short_hash(own), short_hash(other)],
+        "mode": TOLD[comparison.mode],
+        "lacking": {},
+        "economics": economics.told(),
+        "summary": summarise(comparison, cut_offs),
+        **sections_of_rows(rows),
+        "rules": {
+            "a": rule_hits(comparison.judged_a, own, kinds),
+            "b": rule_hits(comparison.judged_b, other, kinds),
+            "overlap": rule_overlap(comparison.judged_b, other, kinds),
+        },
+        "budgets": budget_use(comparison.result),
+        "fairness": fairness_by(
+            rows, groups, own.catalog, lambda: comparison.panel.rows["features"]
+        ),
+        "book": book_figures(events),
+        "cases": _cases(comparison, rows),
+    }
+
+
+def with_money(rows: pl.DataFrame, economics: Economics, lines: list[str]) -> pl.DataFrame:
+    """Add month, and what is lent, lost and earned on both sides, as `streams.study.money` says."""
+    return rows.with_columns(
         *profit("a_", economics, lines, rows), *profit("b_", economics, lines, rows)
     ).with_columns(
         month=pl.from_epoch("at", "ms").dt.strftime("%Y-%m"),
         need_profit=rough_profit(economics).fill_null(0),
     )
-    kinds = comparison.panel.asked["section"]
-    own, other = comparison.panel.deployment, comparison.deployment_b
+
+
+def sections_of_rows(rows: pl.DataFrame) -> dict[str, Any]:
+    """Return the sections that both sides' answers tell by themselves; `rows` of `with_money`."""
     return {
-        "names": list(names),
-        "hashes": [_hash(own), _hash(other)],
-        "mode": TOLD[comparison.mode],
         "window": [_day(rows["at"].min()), _day(rows["at"].max())],
-        "economics": economics.told(),
-        "summary": summarise(comparison, cut_offs),
         "totals": _totals(rows),
         "cuts": {name: _cut(rows, name) for name in CUTS},
         "slider": _slider(rows),
         "quality": {side: _quality(rows, side) for side in ("a", "b")},
         "scores": _scores(rows),
         "bands": {side: _bands(rows, side) for side in ("a", "b")},
-        "rules": {
-            "a": rule_hits(comparison.judged_a, own, kinds),
-            "b": rule_hits(comparison.judged_b, other, kinds),
-            "overlap": rule_overlap(comparison.judged_b, other, kinds),
-        },
         "reasons": {side: _counts(rows, f"{side}_reason") for side in ("a", "b")},
         "outcomes": {side: _counts(rows, f"{side}_outcome") for side in ("a", "b")},
-        "budgets": _budgets(comparison),
-        "fairness": _fairness(comparison, rows, groups),
-        "book": _book(events),
-        "cases": _cases(comparison, rows),
     }
 
 
-def _hash(deployment: Deployment) -> str:
+def short_hash(deployment: Deployment) -> str:
     """Return a short hash of all policies and models of a side."""
     parts = [info.sha256 for info in deployment.policies.infos]
     parts += [info.sha256 for info in deployment.model_infos]
@@ -222,9 +239,9 @@ def _counts(rows: pl.DataFrame, column: str) -> dict[str, int]:
     return dict(zip(counted.to_series(0).to_list(), counted["count"].to_list(), strict=True))
 
 
-def _budgets(comparison: Comparison) -> list[dict[str, Any]]:
-    """Return how much of its leases each institution used, by day, as A's replay left them."""
-    funding = comparison.result.funding
+def budget_use(result: ReplayResult) -> list[dict[str, Any]]:
+    """Return how much of its leases each institution used, by day, as a replay left them."""
+    funding = result.funding
     if funding.is_empty():
         return []
     used = pl.col("reserved_cents") + pl.col("drawn_cents")
@@ -263,20 +280,26 @@ def _budgets(comparison: Comparison) -> list[dict[str, Any]]:
     ]
 
 
-def _fairness(
-    comparison: Comparison, rows: pl.DataFrame, groups: Sequence[str]
+def fairness_by(
+    rows: pl.DataFrame,
+    groups: Sequence[str],
+    catalog: Catalog,
+    features: Callable[[], NDArray[np.float64]],
 ) -> list[dict[str, Any]]:
+    """Return both sides' fairness by each declared group; `features` gives [rows, columns], and is
+    asked only where a group is declared.
+    """
     told = []
     for spec in groups:
-        catalog = comparison.panel.deployment.catalog
-        name, values = groups_of(spec, catalog, comparison.panel.rows["features"])
+        name, values = groups_of(spec, catalog, features())
         told.append(
             {"group": name, "a": fairness(rows, values, "a_"), "b": fairness(rows, values, "b_")}
         )
     return told
 
 
-def _book(events: str) -> dict[str, Any] | None:
+def book_figures(events: str) -> dict[str, Any] | None:
+    """Return vintages, first-payment default and roll rates, or None where there is no book."""
     found = books.read_book(events)
     if found is None:
         return None
@@ -292,33 +315,43 @@ def _book(events: str) -> dict[str, Any] | None:
 
 
 def _cases(comparison: Comparison, rows: pl.DataFrame) -> list[dict[str, Any]]:
-    """Return ten requests that flipped, half each way, the largest amounts first, with traces."""
-    flipped = rows.with_row_index("row").filter(pl.col("a_approved") != pl.col("b_approved"))
-    order = flipped.sort("amount_cents", "id", descending=[True, False])
-    ways = [order.filter(pl.col("b_approved") == way) for way in (True, False)]
-    half = CASES // 2
-    counts = [max(half, CASES - other.height) for other in reversed(ways)]
-    picked = pl.concat([way.head(count) for way, count in zip(ways, counts, strict=True)])
+    """Return ten requests that flipped, with the traces of both sides."""
     told = []
-    for case in picked.head(CASES).to_dicts():
+    for case in picked_flips(rows.with_row_index("row")):
         row = case["row"]
         kind = int(comparison.panel.asked["section"][row])
         told.append(
             {
-                **{
-                    name: case[name]
-                    for name in (
-                        "id", "applicant", "request", "at", "type", "product", "channel",
-                        "amount_cents", "tenor_days", "a_outcome", "b_outcome", "a_reason",
-                        "b_reason", "a_institution", "b_institution", "cause", "bad",
-                    )
-                },
+                **case_head(case),
                 "a": trace(comparison.judged_a, comparison.panel.deployment, row, kind),
                 "b": trace(comparison.judged_b, comparison.deployment_b, row, kind),
                 "features": features_of(comparison.panel, row),
             }
-        )  # fmt: skip
+        )
     return told
+
+
+def picked_flips(rows: pl.DataFrame) -> list[dict[str, Any]]:
+    """Return ten requests approved on one side only: half each way, the largest amounts first."""
+    flipped = rows.filter(pl.col("a_approved") != pl.col("b_approved"))
+    order = flipped.sort("amount_cents", "id", descending=[True, False], nulls_last=True)
+    ways = [order.filter(pl.col("b_approved") == way) for way in (True, False)]
+    half = CASES // 2
+    counts = [max(half, CASES - other.height) for other in reversed(ways)]
+    picked = pl.concat([way.head(count) for way, count in zip(ways, counts, strict=True)])
+    return picked.head(CASES).to_dicts()
+
+
+def case_head(case: dict[str, Any]) -> dict[str, Any]:
+    """Return what the page shows of a case besides its traces."""
+    return {
+        name: case[name]
+        for name in (
+            "id", "applicant", "request", "at", "type", "product", "channel", "amount_cents",
+            "tenor_days", "a_outcome", "b_outcome", "a_reason", "b_reason", "a_institution",
+            "b_institution", "cause", "bad",
+        )
+    }  # fmt: skip
 
 
 def _mean(values: pl.Series) -> float | None:

@@ -35,3 +35,12 @@ def stricter(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert "cut_off_pd_ppm = 150_000" in text
     path.write_text(text.replace("cut_off_pd_ppm = 150_000", "cut_off_pd_ppm = 130_000"))
     return folder
+
+
+@pytest.fixture(scope="session")
+def browser() -> str:
+    """Give chromium, which a machine may lack."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    if found is None:
+        pytest.skip("no chromium on this machine; Debian has it as the package chromium")
+    return found

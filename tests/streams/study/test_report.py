@@ -1,7 +1,6 @@
 """The page: complete, small, and at peace without a network; seen in a real browser."""
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -64,15 +63,6 @@ def test_the_page_asks_no_network(page: Path) -> None:
     assert set(re.findall(r"https?://[\w./]+", text)) == {"http://www.w3.org/2000/svg"}
     assert "default-src 'none'" in text
     assert len(text) < 1_000_000
-
-
-@pytest.fixture(scope="module")
-def browser() -> str:
-    """Give chromium, which a machine may lack."""
-    found = shutil.which("chromium") or shutil.which("chromium-browser")
-    if found is None:
-        pytest.skip("no chromium on this machine; Debian has it as the package chromium")
-    return found
 
 
 def test_a_browser_draws_every_section(page: Path, browser: str, tmp_path: Path) -> None:
