@@ -14,6 +14,7 @@ from monitoring import metrics
 from monitoring.meter import Histogram, WorkerMeter
 from monitoring.metrics import Metric
 from streams import counters
+from streams.limits import DAY_MS, SEGMENT_DAYS
 from streams.schema import CAPS, LEASE, Cap
 from streams.state.tables import State
 
@@ -43,9 +44,10 @@ class WorkerCollector(Collector):
     """Collects one worker.
 
     Takes the deployment's names, the worker's meter, a function that gives the status of every
-    partition held at this moment, and one that tells what runs here (`version`, `manifest`). A
-    scrape runs in a thread of its own: it reads each int64 while the step may write it, so figures
-    of one scrape may be a few events apart, never torn.
+    partition held at this moment, one that tells what runs here (`version`, `manifest`), and
+    institution and name of each cap by day and segment in order of its row, which no version
+    changes. A scrape runs in a thread of its own: it reads each int64 while the step may write it,
+    so figures of one scrape may be a few events apart, never torn.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class WorkerCollector(Collector):
         meter: WorkerMeter,
         read: Callable[[], Iterable[PartitionStatus]],
         info: Callable[[], Mapping[str, str]],
+        segments: Sequence[tuple[str, str]] = (),
     ) -> None:
         self._families = counters.layout(names)
         self._size = counters.size(names)
@@ -61,6 +64,7 @@ class WorkerCollector(Collector):
         self._meter = meter
         self._read = read
         self._info = info
+        self._segments = segments
 
     def collect(self) -> Iterator[Samples]:
         """Yield every metric of the worker that the catalogue names."""
@@ -75,6 +79,7 @@ class WorkerCollector(Collector):
         yield from _partitions(held, self._meter)
         yield from _tables(held)
         yield _leases(held, self._institutions)
+        yield from _segments(held, self._segments, self._institutions)
         info = self._info()
         yield gauges(metrics.INFO, [((info["version"], info["manifest"]), 1)])
 
@@ -196,3 +201,22 @@ def _leases(held: Sequence[PartitionStatus], institutions: Sequence[str]) -> Sam
             for pot, value in zip(_POTS, values, strict=True)
         ),
     )
+
+
+def _segments(
+    held: Sequence[PartitionStatus], names: Sequence[tuple[str, str]], institutions: Sequence[str]
+) -> Iterator[Samples]:
+    """Yield caps and their use, summed over partitions; nothing where none is held."""
+    caps, used = dict.fromkeys(names, 0), dict.fromkeys(names, 0)
+    states = [status.state for status in held if status.state is not None]
+    for state in states:
+        starts = dict(zip(institutions, state.institutions["day_starts_ms"].tolist(), strict=False))
+        now = int(state.partition[0]["time"])
+        for row, name in zip(state.segments, names, strict=False):
+            caps[name] += int(row["share_cents"])
+            day = (now + starts[name[0]]) // DAY_MS
+            place = day % SEGMENT_DAYS if row["daily"] else 0
+            if not row["daily"] or int(row["day"][place]) == day:
+                used[name] += int(row["used_cents"][place])
+    yield gauges(metrics.SEGMENT_CAP, caps.items() if states else ())
+    yield gauges(metrics.SEGMENT_USED, used.items() if states else ())

@@ -62,6 +62,14 @@ LEASE = Metric(
     "dipper_lease_cents", "Leases of the partitions held here, by what has become of them",
     ("institution", "cap", "pot"), stage="reserve",
 )  # fmt: skip
+SEGMENT_CAP = Metric(
+    "dipper_segment_cap_cents", "Shares that the partitions held here have of a cap by day or "
+    "segment", ("institution", "segment"), stage="reserve",
+)  # fmt: skip
+SEGMENT_USED = Metric(
+    "dipper_segment_used_cents", "Promised and lent on them; of a cap by day, on the day of "
+    "partition time", ("institution", "segment"), stage="reserve",
+)  # fmt: skip
 STAGE_SECONDS = Metric(
     "dipper_stage_seconds", "How long a stage takes for a batch; step is stages 2 to 10",
     ("stage",), "histogram",
@@ -92,8 +100,8 @@ INFO = Metric("dipper_build_info", "1, with what runs here", ("version", "manife
 
 DOOR_METRICS = (
     OFFSET, COMMITTED, END, LAG, TIME, READY, HALTED, TABLE_ROWS, TABLE_CAPACITY, LEASE,
-    STAGE_SECONDS, RECORD_SECONDS, BATCH_RECORDS, COMMITS, ABORTS, FENCES, REBALANCES,
-    RECOVERY_SECONDS, RECOVERY_SKIPS, INFO,
+    SEGMENT_CAP, SEGMENT_USED, STAGE_SECONDS, RECORD_SECONDS, BATCH_RECORDS, COMMITS, ABORTS,
+    FENCES, REBALANCES, RECOVERY_SECONDS, RECOVERY_SKIPS, INFO,
 )  # fmt: skip
 
 TICKS = Metric("dipper_control_ticks_total", "Ticks written", (), "counter", "admit", "control")

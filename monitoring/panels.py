@@ -187,6 +187,12 @@ FUNDING = Board(
               (Query('sum by (institution, cap) (dipper_lease_cents{pot="granted"}) / '
                      "max by (institution, cap) (dipper_cap_cents > 0)",
                      "{{institution}} {{cap}}"),)),
+        Panel("Use of caps by day and segment", RATIO,
+              (Query("sum by (institution, segment) (dipper_segment_used_cents) / "
+                     "sum by (institution, segment) (dipper_segment_cap_cents > 0)",
+                     "{{institution}} {{segment}}"),),
+              help="A cap by day counts from 0 at each midnight of the institution.",
+              empty="no institution has a cap by day or segment"),
         Panel("Requests lost for want of capacity", PER_SECOND,
               (Query(_rate("dipper_decided_total", "", 'outcome="capacity"'), "capacity"),)),
         Panel("Overdrawn", COUNT,

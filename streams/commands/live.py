@@ -105,8 +105,9 @@ async def _live(
             def info() -> dict[str, str]:
                 return {"version": version("dipper"), "manifest": manifest(worker.partitions)}
 
+            segments = [(segment.institution, segment.name) for segment in deployment.segments]
             collector = WorkerCollector(
-                deployment.dimensions, worker.meter, lambda: worker.status, info
+                deployment.dimensions, worker.meter, lambda: worker.status, info, segments
             )
             health = Health(lambda: worker.not_alive, lambda: worker.not_ready)
             shown = stack.enter_context(serve_metrics(collector, port, host, health))

@@ -50,7 +50,8 @@ def _collector(names: Dimensions, partitions: int) -> tuple[WorkerCollector, Wor
         state = make_state(_SMALL, len(names.institutions), number, partitions, size)
         meter.begin(number, state.counters, 0.2, kept=False)
         held.append(PartitionStatus(number, 70 + number, 60 + number, 90, number == 1, state))
-    return WorkerCollector(names, meter, lambda: held, lambda: _INFO), meter
+    segments = [(names.institutions[0], "outstanding_day")]
+    return WorkerCollector(names, meter, lambda: held, lambda: _INFO, segments), meter
 
 
 def test_a_scrape_shows_every_slot_under_its_own_labels() -> None:
