@@ -2,8 +2,8 @@
 
 1. A population with history and lines stands in the log, and the worker has caught up.
 2. Traffic is made beforehand: bursts of records, one every millisecond, each with its due time.
-3. Bursts are sent when they are due, whether or not decisions come: what stalls makes those behind
-   it late, and that counts.
+3. Bursts are sent when they are due, whether or not decisions come, all of 5 ms in one batch: what
+   stalls makes those behind it late, and that counts; so does the wait for the batch.
 4. A reader notes when each decision is visible; times go into an HdrHistogram, to three digits.
 5. The decisions are compared with what the step decides without Kafka.
 
@@ -54,12 +54,12 @@ _WARM_UP_ROUNDS_MAX = 12
 _SETTLED = 0.95
 PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99_9": 99.9, "max": 100.0}
 DRAIN_S_MAX = 0.25  # after the last event; more is a backlog, not a delay
-LOAD_LATE_MS_MAX = 20.0  # of 99 % of the bursts
+LOAD_LATE_SHARE_MAX = 0.3  # of the p99: beyond it the load would be measured, not the system
 _HISTOGRAM_US_MAX = 120_000_000
 _DIGITS = 3
 _LATE_S_MAX = 60.0
 _CATCH_UP_S_MAX = 120.0
-_READ_WAIT_MS = 5
+LINGER_S = 0.005  # how long a batch of the load waits for more, as is usual for producers
 
 
 class Latency(NamedTuple):
@@ -137,11 +137,15 @@ def curve(histogram: HdrHistogram) -> list[tuple[float, float]]:
     return [(share, histogram.get_value_at_percentile(share) / 1_000) for share in kept]
 
 
-def fault_of(behind: int, drained_s: float, late_ms_p99: float) -> str:
-    """Return in a sentence why a rate was not sustained, "" where it was."""
+def fault_of(behind: int, drained_s: float, late_ms_p99: float, p99_ms: float) -> str:
+    """Return in a sentence why a rate was not sustained, "" where it was.
+
+    A batch of the load waits for the answer to the one before, so a busy broker makes it late too:
+    that is part of the latency, and no fault where it is a small part.
+    """
     if drained_s > DRAIN_S_MAX:
         return f"not sustained: {behind:,} decisions behind at the end, for {drained_s:.1f} s"
-    if late_ms_p99 > LOAD_LATE_MS_MAX:
+    if late_ms_p99 > LOAD_LATE_SHARE_MAX * p99_ms:
         return f"the load itself was late, by {late_ms_p99:.0f} ms (p99): the machine was too busy"
     return ""
 
@@ -175,7 +179,7 @@ class _Bench:
 
     async def run(self, rates: Sequence[int], seconds: float) -> list[Latency]:
         deployment, key = self._deployment, self._deployment.platform.decision_key
-        async with KafkaBroker(optimise=True) as broker:
+        async with KafkaBroker() as broker:
             async with Probe(broker.bootstrap) as probe:
                 await probe.make_topics([EVENTS.name, DECISIONS.name], PARTITIONS)
             await ensure_topics(broker.bootstrap, PARTITIONS)
@@ -253,11 +257,12 @@ class _Bench:
         behind = sum(at > end_s for _, at in pairs)
         drained_s = max(0.0, max(at for _, at in pairs) - end_s)
         late_ms = float(np.percentile(np.array(late), 99)) * 1_000
+        found_ms = percentiles(histogram)
         return Latency(
-            events_per_second=rate, requests=len(samples), **percentiles(histogram),
+            events_per_second=rate, requests=len(samples), **found_ms,
             late_ms_p99=round(late_ms, 2), behind=behind, drained_s=round(drained_s, 3),
-            fault=fault_of(behind, drained_s, late_ms), histogram=histogram.encode().decode(),
-            sha256=found.hex, curve=curve(histogram),
+            fault=fault_of(behind, drained_s, late_ms, found_ms["p99_ms"]),
+            histogram=histogram.encode().decode(), sha256=found.hex, curve=curve(histogram),
         )  # fmt: skip
 
 
@@ -268,7 +273,7 @@ async def _drive(
     was due), and how late each burst was sent.
     """
     producer = make_producer(bootstrap, "kafka")
-    consumer = make_consumer(bootstrap, fetch_max_wait_ms=_READ_WAIT_MS, fetch_min_bytes=1)
+    consumer = make_consumer(bootstrap)
     await producer.start()
     await consumer.start()
     try:
@@ -308,7 +313,7 @@ async def _send(
     sent: list[asyncio.Future[Any]] = []
     at = 0
     while at < len(bursts):
-        if (wait := begin + bursts[at].due_s - time.perf_counter()) > 0:
+        if (wait := begin + bursts[at].due_s + LINGER_S - time.perf_counter()) > 0:
             await asyncio.sleep(wait)
         batch, first, now = producer.create_batch(), at, time.perf_counter() - begin
         while at < len(bursts) and bursts[at].due_s <= now and batch.size() < _BATCH_BYTES:

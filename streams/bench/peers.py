@@ -53,7 +53,7 @@ class Scale(NamedTuple):
     events_min: int
 
 
-SMALL = Scale(0.9, 50, 31, 3_000)
+SMALL = Scale(0.9, 50, 31, 3_500)
 USUAL = Scale(8.0, 200, 31, 5_000)
 
 
