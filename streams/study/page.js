@@ -103,7 +103,7 @@ function bars(groups, {fy = share, height = 200} = {}) {
 function overview() {
   const s = D.summary, t = D.totals;
   main.append(el("h1", {}, "Two policies on one past"), el("p", {class: "soft"}, `${whole(s.requests)} requests of ${whole(s.events)} events, ${D.window[0]} to ${D.window[1]}. Mode: ${D.mode}.`),
-    el("div", {class: "sides"}, ["a", "b"].map((side, k) => el("span", {class: "side"}, el("span", {class: "dot " + side}), el("b", {}, (k ? "new: " : "old: ") + D.names[k]), el("span", {class: "soft"}, "policies and models " + D.hashes[k])))));
+    el("div", {class: "sides"}, ["a", "b"].map((side, k) => el("span", {class: "side"}, el("span", {class: "dot " + side}), el("b", {}, (k ? "new: " : "old: ") + D.names[k]), el("span", {class: "soft"}, D.versions[k])))));
   const tile = (name, now, was, change, good) => el("div", {class: "tile"}, el("div", {class: "name"}, name), el("div", {class: "value"}, now), el("div", {class: "was"}, "was " + was + " ", el("span", {class: good === null ? "" : good ? "up" : "down"}, change)));
   const points = (x) => (x === null ? "" : (x >= 0 ? "+" : "−") + Math.abs(100 * x).toFixed(1) + " points");
   const rise = s.approval_rate_after - s.approval_rate_before, worse = t.a.bad_rate === null || t.b.bad_rate === null ? null : t.b.bad_rate - t.a.bad_rate;

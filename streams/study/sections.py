@@ -44,7 +44,7 @@ def report_figures(
     own, other = comparison.panel.deployment, comparison.deployment_b
     return {
         "names": list(names),
-        "hashes": [short_hash(own), short_hash(other)],
+        "versions": [f"policies and models {short_hash(each)}" for each in (own, other)],
         "mode": TOLD[comparison.mode],
         "lacking": {},
         "economics": economics.told(),

@@ -29,7 +29,6 @@ from streams.study.sections import (
     fairness_by,
     picked_flips,
     sections_of_rows,
-    short_hash,
     with_money,
 )
 from streams.study.swaps import swap_in_rate
@@ -67,8 +66,8 @@ class Beside:
     the row in the panel, null where only the old side decided."""
     panel: Panel
     result: ReplayResult
-    manifests: list[str]
-    """Under which the old side decided, in order."""
+    before: pl.DataFrame
+    """What was decided then (`streams.frames.DECISIONS`)."""
 
 
 def set_beside(
@@ -102,8 +101,7 @@ def set_beside(
             cause="verdict",
         )
     )
-    manifests = before["manifest"].drop_nulls().unique(maintain_order=True).to_list()
-    return Beside(with_labels(rows, labels), panel, result, manifests)
+    return Beside(with_labels(rows, labels), panel, result, before)
 
 
 def answers_written(decisions: pl.DataFrame) -> pl.DataFrame:
@@ -163,7 +161,7 @@ def report_beside(
     judged, kinds = panel.judged.only(mask), panel.asked["section"][mask]
     return {
         "names": list(names),
-        "hashes": [_manifests(beside.manifests), short_hash(own)],
+        "versions": [_manifests(beside.before), _manifests(beside.result.decisions)],
         "mode": MODE,
         "lacking": LACKING,
         "economics": economics.told(),
@@ -243,6 +241,8 @@ def _trace_written(case: dict[str, Any]) -> list[dict[str, Any]]:
     return told
 
 
-def _manifests(manifests: list[str]) -> str:
-    first = manifests[0][:16] if manifests else "not told"
-    return f"{first} and {len(manifests) - 1} more" if len(manifests) > 1 else first
+def _manifests(decisions: pl.DataFrame) -> str:
+    """Return under which versions all was decided, in order."""
+    found = decisions["manifest"].drop_nulls().unique(maintain_order=True).to_list()
+    first = f"manifest {found[0][:16]}" if found else "manifest not told"
+    return f"{first} and {len(found) - 1} more" if len(found) > 1 else first

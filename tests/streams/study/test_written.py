@@ -132,7 +132,9 @@ def test_requests_of_one_side_only(
     alone = beside.rows.filter(pl.col("place").is_null())
     assert alone["request"].to_list() == ["foreign"]
     assert beside.rows.filter(pl.col("a_id").is_null())["request"].to_list() == [gone["request"]]
-    case = next(each for each in _page(report)["cases"] if each["request"] == "foreign")
+    page = _page(report)
+    assert page["versions"][0] == page["versions"][1], "decided by one version, told alike"
+    case = next(each for each in page["cases"] if each["request"] == "foreign")
     assert (case["b"], case["features"]) == ([], {})
     assert case["a"]
 
