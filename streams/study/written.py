@@ -29,6 +29,7 @@ from streams.study.sections import (
     fairness_by,
     picked_flips,
     sections_of_rows,
+    short_hash,
     with_money,
 )
 from streams.study.swaps import swap_in_rate
@@ -161,7 +162,8 @@ def report_beside(
     judged, kinds = panel.judged.only(mask), panel.asked["section"][mask]
     return {
         "names": list(names),
-        "versions": [_manifests(beside.before), _manifests(beside.result.decisions)],
+        # A replay that reads all features has a manifest of its own: it would only look different.
+        "versions": [_manifests(beside.before), f"policies and models {short_hash(own)}"],
         "mode": MODE,
         "lacking": LACKING,
         "economics": economics.told(),
