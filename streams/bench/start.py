@@ -5,7 +5,6 @@ as it is where packages are installed. What a worker does before it joins is don
 its own, by the worker's own code.
 """
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -14,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from streams.bench.systems import environment
 from streams.errors import DipperError
 
 _STARTING = "streams.bench.starting"
@@ -44,16 +44,13 @@ def bench_start(config: Path, on_stage: Callable[[str], None] = lambda _: None) 
 
 
 def _seconds(arguments: Sequence[str], cache: str) -> float:
-    environment = {
-        name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
-    }
     begin = time.monotonic()
     done = subprocess.run(  # noqa: S603 our own command
         [sys.executable, *arguments],
         check=False,
         capture_output=True,
         text=True,
-        env=environment | {"NUMBA_CACHE_DIR": cache, "PYTHONPYCACHEPREFIX": f"{cache}/bytecode"},
+        env=environment() | {"NUMBA_CACHE_DIR": cache, "PYTHONPYCACHEPREFIX": f"{cache}/bytecode"},
     )
     if done.returncode:
         raise DipperError(f"a worker did not start: {done.stderr.strip().splitlines()[-1:]}")

@@ -5,6 +5,7 @@ the group `bench` of pyproject.toml.
 """
 
 import importlib.util
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -129,6 +130,13 @@ SYSTEMS = (
 )
 
 
+def environment() -> dict[str, str]:
+    """Return ours, but with Python's bytecode kept, as it is where packages are installed: else
+    every process of a system compiles all that it imports.
+    """
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
 class Running:
     """The processes of one system: `with Running(system, job) as running`; killed at the end."""
 
@@ -148,6 +156,7 @@ class Running:
                         stderr=subprocess.STDOUT,
                         stdin=subprocess.DEVNULL,
                         cwd=ROOT,
+                        env=environment(),
                     )
                 )
         return self
