@@ -67,7 +67,7 @@ test: setup tools ## All tests; then kernels again with bounds checks, and small
 demo: setup ## Requests decided live: make demo ARGS="--seconds 20 --summary json"
 	@$(BIN)/dipper demo $(ARGS)
 
-bench: setup ## Every benchmark, about ten minutes on an idle machine; writes docs/PERFORMANCE.md
+bench: setup ## Every benchmark, about twenty minutes on an idle machine; writes docs/PERFORMANCE.md
 	@$(BIN)/dipper bench all $(ARGS)
 
 sim: setup ## Workers in trouble by seeds, in virtual time: make sim ARGS="--seeds 200 --summary json"

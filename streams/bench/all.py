@@ -34,7 +34,7 @@ class Part(NamedTuple):
     seconds_max: float = 900.0
 
 
-# At the usual sizes all end in about ten minutes on two cores.
+# At the usual sizes all end in about twenty minutes on two cores.
 _STEP = ("--requests", "5000", "--applicants", "500", "--history", "5", "--trees", "20",
          "--leaves", "15", "--rounds", "1")  # fmt: skip
 PARTS = {
