@@ -20,7 +20,8 @@ class Batch(NamedTuple):
     Bytes of row `i` are `data[start[i] : start[i] + len[i]]`; a len of -1 is null.
     `used[0]` rows, `used[1]` bytes. The slow lane appends decoded text behind the records, so bytes
     may grow while a batch is decoded; `raw` and `events` are filled by decode, row for row. Of the
-    first `used[2]` rows the door has filled `events` already, as decode would.
+    first `used[2]` rows the door has filled `events` already, as decode would, and `raw` stays as
+    it was.
     """
 
     data: Array  # uint8[batch_bytes]

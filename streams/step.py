@@ -17,7 +17,7 @@ from features.tables import make_scratch as make_feature_scratch
 from models.policy.tables import make_scratch as make_policy_scratch
 from models.tables import make_scratch as make_score_scratch
 from streams.buffers import Array, Out, clear_batch, make_batch, make_out
-from streams.codec.decode import decode
+from streams.codec.decode import decode, read_raw
 from streams.codec.encode import evidence_words, make_stage
 from streams.core import Core, make_work
 from streams.counters import SLOW, places, size
@@ -131,6 +131,9 @@ class Step:
         done = 0
         for stop in [*self._version_rows(rows), rows]:
             self._follow_version()
+            known = min(stop, int(batch.used[2]))
+            if known > done and len(self.core.policies.listed):
+                read_raw(self.deployment.symbols, batch, done, known)  # lists ask for tokens
             while done < stop:
                 done = run_waves(self.core, batch, out, done, stop)
                 yield out

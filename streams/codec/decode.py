@@ -69,3 +69,13 @@ def _decode_fast(symbols: Symbols, batch: Batch, known: int, rows: int) -> tuple
         left += scan(symbols, batch, first, last)
         control += resolve(symbols, batch, first, last)
     return left, control
+
+
+@kernel
+def read_raw(symbols: Symbols, batch: Batch, first: int, last: int) -> None:
+    """Fill batch.raw of rows `first` to `last` - 1, whose events the door had filled; those of lane
+    SLOW have theirs.
+    """
+    for row in range(first, last):
+        if batch.events[row]["lane"] != _SLOW:
+            scan(symbols, batch, row, row + 1)

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from models.train.dataset import read_labels
 from streams.cli import app
+from streams.config import load_deployment
 from streams.errors import DipperError
 from streams.replay import replay
 from streams.study.compare import Comparison, Mode, compare
@@ -82,11 +83,8 @@ def test_closed_mode_names_whose_consequences(log: tuple[Path, Path], stricter: 
     assert set(closed.rows["cause"].drop_nulls()) <= {"policy", "features", "funding state"}
 
 
-def test_a_list_is_asked_again_for_the_tokens_of_the_log(
-    log: tuple[Path, Path], tmp_path: Path
-) -> None:
-    """Judged again under a new list, exactly those are refused whom a replay under it refuses."""
-    folder = tmp_path / "config"
+def _listed(folder: Path) -> Path:
+    """Copy the example deployment, and let one lender ask a list of devices."""
     shutil.copytree(POLICIES, folder)
     dawn = folder / "institutions" / "dawn"
     rows = "".join(f"device,d{row:x},2100-01-01\n" for row in range(40))
@@ -97,11 +95,30 @@ def test_a_list_is_asked_again_for_the_tokens_of_the_log(
     listed = f'{rule}when = "device on blocked"\nreason = "device_risk"\n\n{rule}'
     text = policy.read_text().replace(section, lists, 1).replace(rule, listed, 1)
     policy.write_text(text)
+    return folder
+
+
+def test_a_list_is_asked_again_for_the_tokens_of_the_log(
+    log: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Judged again under a new list, exactly those are refused whom a replay under it refuses."""
+    folder = _listed(tmp_path / "config")
     compared, other = compare(log[0], POLICIES, folder).rows, replay(log[0], folder)
     assert compared["b_outcome"].equals(other.decisions["outcome"])
     assert compared.filter(~pl.col("same")).height > 0
     back = compare(log[0], folder, folder).rows
     assert back["same"].all()
+
+
+def test_a_list_is_asked_alike_however_many_records_make_a_batch(
+    log: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Records that were read for their key, as most are in small batches, have their tokens too."""
+    folder = _listed(tmp_path / "config")
+    small = replay(log[0], load_deployment(folder, {"batch_rows": 32})).decisions
+    usual = replay(log[0], folder).decisions
+    # A manifest names the limits, too.
+    assert small.drop("manifest").equals(usual.drop("manifest"))
 
 
 def test_another_model_is_named_as_the_cause(log: tuple[Path, Path], tmp_path: Path) -> None:
