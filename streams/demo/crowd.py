@@ -21,13 +21,13 @@ _BPS = 10_000
 _OWN_CHANNEL = re.compile(r'^institution = "(\w+)"\n', re.MULTILINE)
 _CHANNELS = re.compile(r"^channels = \[(.*)\]$", re.MULTILINE)
 _NAME = re.compile(r'^name = "(.*)"$', re.MULTILINE)
-_CAPS = re.compile(r"^(\w+_cents) = ([\d_]+)$", re.MULTILINE)
+_CAPS = re.compile(r"^(\w+_cents) = ([\d_]+)", re.MULTILINE)
 _TURNS = 4  # a share of it a partition is then no tighter than a lease that was moved there
 _SEGMENTS = """
 [[caps.segments]] # a budget is not turned over more often than this on one day
 id = "turnover"
-outstanding_day_cents = {0}
-commitment_day_cents = {1}
+outstanding_day_cents = {outstanding_cents}
+commitment_day_cents = {commitment_cents}
 """
 
 
@@ -63,10 +63,11 @@ def _copy(model: Path, folder: Path, place: int, *, private: bool) -> None:
     share = _CAP_BPS[place % len(_CAP_BPS)]
     institution = _CAPS.sub(lambda cap: f"{cap[1]} = {int(cap[2]) * share // _BPS}", institution)
     institution = institution.replace(f'id = "{model.name}"', f'id = "{folder.name}"')
-    institution = _NAME.sub(rf'name = "\1 {place}"', institution) + _SEGMENTS.format(
-        *(_TURNS * int(cents) for _, cents in _CAPS.findall(institution))
-    )
-    (folder / "institution.toml").write_text(institution)
+    institution = _NAME.sub(rf'name = "\1 {place}"', institution)
+    # Those of the whole institution stand before those of its segments.
+    budgets = dict(reversed(_CAPS.findall(institution)))
+    turnover = {name: _TURNS * int(cents) for name, cents in budgets.items()}
+    (folder / "institution.toml").write_text(institution + _SEGMENTS.format_map(turnover))
     dropped = set()
     for path in sorted(model.glob("*.toml")):
         if path.name == "institution.toml":
@@ -87,7 +88,10 @@ def _copy(model: Path, folder: Path, place: int, *, private: bool) -> None:
 
 
 def _repriced(table: str, place: int) -> str:
+    """Return a band table with other prices; a list or a matrix has none."""
     rows = list(csv.DictReader(io.StringIO(table)))
+    if not rows or "rate_bps" not in rows[0]:
+        return table
     written = io.StringIO()
     writer = csv.DictWriter(written, list(rows[0]), lineterminator="\n")
     writer.writeheader()

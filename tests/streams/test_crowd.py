@@ -1,5 +1,6 @@
 """Deployments of many institutions, made from the few of the examples."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -35,6 +36,21 @@ def test_a_crowd_is_the_same_each_time_and_differs_within(tmp_path: Path) -> Non
     assert texts[0] == texts[1]
     tables = [text for path, text in texts[0].items() if path.name == "instalment_loan.csv"]
     assert len(set(tables)) == len(tables) > 5
+
+
+def test_comments_and_lists_are_taken_over(tmp_path: Path) -> None:
+    """A budget with a comment behind it is varied like any other; a list has no price to vary."""
+    config = copy_config(POLICIES, tmp_path)
+    tokens = "kind,token\ndevice,d1\n"
+    for path in (config / "institutions").glob("*/institution.toml"):
+        text = re.sub(r"(?m)^(\w+_cents = .*)$", r"\1   # of its board", path.read_text())
+        path.write_text(text)
+        (path.parent / "blocked.csv").write_text(tokens)
+    made = make_crowd(config, 12)
+    caps = load_deployment(config).caps
+    assert len({tuple(of.items()) for of in caps.values()}) > 5
+    for name in made:
+        assert (config / "institutions" / name / "blocked.csv").read_text() == tokens
 
 
 def test_a_channel_of_ones_own_stays_that(tmp_path: Path) -> None:
