@@ -117,8 +117,9 @@ def load_deployment(
     catalog = load_catalog(catalog_path if catalog_path.exists() else None)
     models, infos = load_models(model_folders(folder), catalog.columns, catalog.definition_hashes)
     places = {info.name: place for place, info in enumerate(infos)}
-    policies = load_policies(folder, platform, institutions, columns_of(catalog), places)
-    segments = read_segments(platform, institutions, catalog, columns_of(catalog))
+    columns = columns_of(catalog)
+    policies = load_policies(folder, platform, institutions, columns, places)
+    segments = read_segments(platform, institutions, catalog, columns)
     check_budgets(policies, segments)
     wanted = _wanted(platform, catalog, infos, policies, features or platform.features)
     if len(wanted) < len(catalog.columns):

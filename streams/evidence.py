@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from models.policy.arms import ARMS
 from models.policy.reasons import CAPACITY, REASONS, SCORE_ABOVE_CUT_OFF
 from streams.buffers import Array
 from streams.codec.encode import evidence_words
@@ -79,17 +80,17 @@ def read_candidates(data: bytes, deployment: Deployment) -> pl.DataFrame:
         "outcome": _named([code.name.lower() for code in Outcome], verdicts["outcome"]),
     }
     columns |= {name: verdicts[name] for name in _TERMS}
-    columns |= _chances(deployment, verdicts, rows["head"]["type"][request])
+    sections = [_SECTION_OF[EventType(kind)] for kind in rows["head"]["type"][request]]
+    columns |= _chances(deployment, verdicts, np.array(sections, np.int64))
     frame = pl.DataFrame({name: _owned(values) for name, values in columns.items()})
     codes = [reason.code for reason in REASONS]
     reasons = [_members(codes, int(mask)) for mask in verdicts["reasons"]]
-    kinds = rows["head"]["type"][request]
     fired = [
         _members(
-            [rule.label for rule in infos[policy].rules[_SECTION_OF[EventType(kind)]]],
+            [rule.label for rule in infos[policy].rules[section]],
             int.from_bytes(mask.tobytes(), "little"),
         )
-        for policy, kind, mask in zip(verdicts["policy"], kinds, masks, strict=True)
+        for policy, section, mask in zip(verdicts["policy"], sections, masks, strict=True)
     ]
     texts = pl.List(pl.String())
     return frame.with_columns(
@@ -97,20 +98,18 @@ def read_candidates(data: bytes, deployment: Deployment) -> pl.DataFrame:
     )
 
 
-def _chances(deployment: Deployment, verdicts: Any, kinds: Any) -> dict[str, Any]:
+def _chances(deployment: Deployment, verdicts: Any, sections: Any) -> dict[str, Any]:
     """Return the arm of each verdict, and the chance that it had where its score alone was against
     it: both follow from the policy that the verdict names.
     """
     tables = deployment.policies.tables
     arms = tables.policies["arm"][verdicts["policy"]]
-    which = np.array([_SECTION_OF[EventType(kind)] for kind in kinds], np.int64)
-    section = tables.policies["section"][verdicts["policy"], which]
+    section = tables.policies["section"][verdicts["policy"], sections]
     share = tables.sections["random_ppm"][section] / PPM
     refused = verdicts["reasons"] & ~np.uint64(1 << CAPACITY)
     part = (refused == np.uint64(1 << SCORE_ABOVE_CUT_OFF)) & (share > 0)
-    names = pl.Series(["champion", "challenger"])
     return {
-        "arm": names.gather(pl.Series(arms.astype(np.int64) - 1).set(pl.Series(arms == 0), None)),
+        "arm": _named(ARMS, arms - 1),
         "propensity": pl.Series(share).set(pl.Series(~part), None),
     }
 

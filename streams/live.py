@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -299,10 +300,8 @@ def _now_ms() -> int:
 
 def warm_up(step: AnyStep) -> None:
     """Run the whole way once on nothing of use, so that all of it is compiled."""
-    if isinstance(step, Step):
-        with second_compiler(step.deployment.folder):
-            _run_once(step)
-    else:
+    both = second_compiler(step.deployment.folder) if isinstance(step, Step) else nullcontext()
+    with both:
         _run_once(step)
 
 

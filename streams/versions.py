@@ -11,12 +11,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from streams.config import load_deployment
+from models.policy.platform import LISTS_FOLDER
+from streams.config import CATALOG_FILE, MODELS_FOLDER, load_deployment
 from streams.deployment import Deployment
 from streams.errors import DipperError, VersionError
 
 VERSIONS_FOLDER = "versions"
-_PARTS = ("platform.toml", "catalog.toml", "lists", "models", "institutions")
+VERSIONED_FILES = ("platform.toml", CATALOG_FILE)
+VERSIONED_FOLDERS = (LISTS_FOLDER, MODELS_FOLDER, "institutions")
+_PARTS = (*VERSIONED_FILES, *VERSIONED_FOLDERS)
 
 # Writes the files of a version into an empty folder; False where it does not know it.
 Fetch = Callable[[str, Path], bool]
@@ -33,6 +36,12 @@ def files_of(folder: Path) -> list[Path]:
     return sorted(path.relative_to(folder) for path in found if path.is_file())
 
 
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file, and make the folders that it is to stand in."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+
+
 def save_version(config: Path, source: Path) -> str:
     """Put what stands in `source` beside the deployment in `config` as a version; return its name.
 
@@ -45,8 +54,7 @@ def save_version(config: Path, source: Path) -> str:
         unfinished = target.with_suffix(".unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
         for path in files_of(source):
-            (unfinished / path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source / path, unfinished / path)
+            copy_file(source / path, unfinished / path)
         unfinished.rename(target)
     return other.version
 

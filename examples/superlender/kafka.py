@@ -12,7 +12,7 @@ from pathlib import Path
 
 from aiokafka import TopicPartition
 
-from streams.broker.client import log_end, make_consumer
+from streams.broker.client import log_end, make_consumer, read_whole
 from streams.broker.topics import ensure_topics
 from streams.errors import DipperError
 from streams.topology import EVENTS, Topic
@@ -21,7 +21,6 @@ GROUP = "superlender"
 _STOP_S_MAX = 60.0
 _STILL_S_MAX = 300.0  # no progress for so long is a fault: a cold start compiles for two minutes
 _POLL_S = 0.1
-_POLL_MS = 200
 
 
 def decide(bootstrap: str, config: Path, events: Path, partitions: int, logs: Path) -> None:
@@ -59,12 +58,7 @@ async def read_values(bootstrap: str, topic: Topic, partitions: int) -> list[byt
         values: list[bytes] = []
         for number in range(partitions):
             partition = TopicPartition(topic.name, number)
-            consumer.assign([partition])
-            end = await log_end(consumer, partition)
-            await consumer.seek_to_beginning(partition)
-            while await consumer.position(partition) < end:
-                found = await consumer.getmany(partition, timeout_ms=_POLL_MS)
-                values += (record.value for record in found.get(partition, ()))
+            values += [record.value async for record in read_whole(consumer, partition)]
         return values
     finally:
         await consumer.stop()

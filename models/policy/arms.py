@@ -16,9 +16,10 @@ from streams.compile import i64, kernel
 from streams.limits import PPM
 
 CHAMPION, CHALLENGER = 1, 2
+ARMS = ("champion", "challenger")  # their names, in this order
+CHALLENGER_MARK = "@challenger"  # at the end of a challenger's name
 NO_CHANCE = 3  # asked for where no experiment is: nobody is let in at random
-_MIX = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
-_MIX_FIRST, _MIX_SECOND = _MIX
+_MIX_FIRST, _MIX_SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _ABOVE_CUT_OFF = np.uint64(1 << SCORE_ABOVE_CUT_OFF)
 _NOTHING = np.uint64(0)
 

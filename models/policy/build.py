@@ -28,8 +28,8 @@ from models.policy.lists import Entry, build_listed
 from models.policy.matrix import Matrix
 from models.policy.price import PART_MAX, apr_bps, instalment_parts
 from models.policy.reasons import outcome_by_bit
-from models.policy.tokens import key_words
 from streams.buffers import Array
+from streams.codec.hashing import key_words
 
 
 class RulePlan(NamedTuple):
@@ -294,6 +294,7 @@ def build_tables(
 
     `lists` are those that rules name by their row; `key` hashes tokens, 16 bytes.
     """
+    words = key_words(key)
     pairs = [(plan.product, plan.institution, plan.arm) for plan in plans]
     assert pairs == sorted(set(pairs))
     rows = _Rows()
@@ -346,8 +347,8 @@ def build_tables(
         matrices=_array(rows.matrices, t.MATRIX),
         edges=np.array(rows.edges, np.float64),
         cells=_int32(rows.cells),
-        listed=build_listed(lists, key_words(key)),
-        token_key=key_words(key),
+        listed=build_listed(lists, words),
+        token_key=words,
     )
 
 

@@ -6,7 +6,7 @@
                 | column ["not"] "in" "[" literal, ... "]"          braces may stand for brackets
                 | column ["not"] "between" number "and" number      both ends included
                 | column "is" ["not"] "missing"
-              | token ["not"] "on" list                            a list of the policy's [lists]
+                | token ["not"] "on" list                           a list of the policy's [lists]
     operand    := column | number | "text" | number "*" column
 
 `or` binds loosest, then `and`, then `not`. At least one operand is a column; two columns may be
@@ -305,9 +305,7 @@ class _Parser:
             self._fail(token.at, what)
         name = self._take()
         if name.text not in self.lists:
-            near = difflib.get_close_matches(name.text, self.lists, 1)
-            hint = f"did you mean {near[0]}?" if near else "name one of [lists]"
-            self._fail(name.at, f"unknown list {name.text}; {hint}")
+            self._unknown("list", name, self.lists, "name one of [lists]")
         return Listed(_TOKENS[token.text], self.lists[name.text], negated)
 
     def _operand(self) -> _Operand:
@@ -329,10 +327,15 @@ class _Parser:
             self._fail(token.at, f"expected a column, found {token.text}")
         column = self.columns.get(token.text)
         if column is None:
-            near = difflib.get_close_matches(token.text, self.columns, 1)
-            hint = f"did you mean {near[0]}?" if near else "name a column of the catalog"
-            self._fail(token.at, f"unknown column {token.text}; {hint}")
+            self._unknown("column", token, self.columns, "name a column of the catalog")
         return column
+
+    def _unknown(
+        self, kind: str, token: _Token, known: Mapping[str, object], else_: str
+    ) -> NoReturn:
+        near = difflib.get_close_matches(token.text, known, 1)
+        hint = f"did you mean {near[0]}?" if near else else_
+        self._fail(token.at, f"unknown {kind} {token.text}; {hint}")
 
     def _number(self, token: _Token) -> float:
         if token.kind != "number":

@@ -215,8 +215,10 @@ def _affordable(
     one of them is missing and needed.
     """
     section = policies.sections[section_row]
+    if section["service_income"] < 0:
+        return AMOUNT_CENTS_MAX
     place = _find_tenor(policies, section_row, tenor_days)
-    if section["service_income"] < 0 or place < 0:
+    if place < 0:
         return AMOUNT_CENTS_MAX
     income = vectors[section["service_income"], column]
     burden = 0.0
@@ -283,9 +285,8 @@ def _size(
     band = verdict[0]["band"]
     if band >= 0:
         limit = _band_limit(policies, section_row, band, vectors, column)
-        if policies.sections[section_row]["service_income"] >= 0:
-            tenor = verdict[0]["tenor_days"]
-            limit = min(limit, _affordable(policies, section_row, band, tenor, vectors, column))
+        tenor = verdict[0]["tenor_days"]
+        limit = min(limit, _affordable(policies, section_row, band, tenor, vectors, column))
         if limit < 0:
             reasons |= reason_bit(_LIMIT_BASIS_MISSING)
         elif limit < least:

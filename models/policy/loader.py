@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from models.policy import tables as t
-from models.policy.arms import CHALLENGER, CHAMPION, salt_of
+from models.policy.arms import CHALLENGER, CHALLENGER_MARK, CHAMPION, salt_of
 from models.policy.bands import Band, read_bands, read_classes
 from models.policy.build import (
     CeilingPlan,
@@ -211,7 +211,7 @@ class _Reader:
             ]
         )
         info = PolicyInfo(
-            id=f"{self.institution.id}/{product.id}" + ("@challenger" if challenges else ""),
+            id=f"{self.institution.id}/{product.id}" + (CHALLENGER_MARK if challenges else ""),
             institution=self.institution.code,
             product=code,
             file=path,

@@ -59,8 +59,3 @@ def hash_texts(key: NDArray[np.uint64], texts: list[bytes]) -> Array:
         data = np.frombuffer(bytearray(b"".join(texts) + bytes(8)), np.uint8)
         _hash_texts(key, data, np.cumsum(length) - length, length, tokens)
     return tokens
-
-
-def key_words(key: bytes) -> NDArray[np.uint64]:
-    """Return a key of 16 bytes as kernels take it."""
-    return np.array(np.frombuffer(key, "<u8"), np.uint64)

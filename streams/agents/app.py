@@ -40,9 +40,9 @@ class Remembered:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._ids: OrderedDict[str, None] = OrderedDict()
+        self._ids: OrderedDict[str | bytes, None] = OrderedDict()
 
-    def add(self, name: str) -> bool:
+    def add(self, name: str | bytes) -> bool:
         """Remember the id; False where it is known already."""
         known = name in self._ids
         self._ids[name] = None

@@ -5,20 +5,18 @@ under a group of its own, and nothing is written. What is repeated counts once, 
 """
 
 import asyncio
-from collections import OrderedDict
 from secrets import token_hex
 
 from faust import Stream
 from faust.types import StreamT
 
-from streams.agents.app import make_app
+from streams.agents.app import REMEMBERED_IDS, Remembered, make_app
 from streams.broker.client import Kind
 from streams.study.shadow import Seen, Shadow
 from streams.topology import EVIDENCE
 
 _TOGETHER = 256
 _WAIT_S = 0.5
-_REMEMBERED_IDS = 200_000  # far more than a producer repeats after a failure
 _ID_BYTES = 16  # with which a record begins: its decision's id
 
 
@@ -27,7 +25,7 @@ class ShadowAgent:
 
     def __init__(self, bootstrap: str, kind: Kind, shadow: Shadow) -> None:
         self._shadow = shadow
-        self._known: OrderedDict[bytes, None] = OrderedDict()
+        self._known = Remembered(REMEMBERED_IDS)
         self.failed = asyncio.Event()
         self.failure: BaseException | None = None
         self.app = make_app(f"dipper-shadow-{token_hex(4)}", bootstrap, kind)
@@ -39,16 +37,9 @@ class ShadowAgent:
         try:
             async for events in stream.take_events(_TOGETHER, within=_WAIT_S):
                 seen = [Seen(event.key or b"", event.value or b"") for event in events]
-                self._shadow.take([each for each in seen if self._is_new(each.value)])
+                new = (each for each in seen if self._known.add(each.value[:_ID_BYTES]))
+                self._shadow.take(new)
         except Exception as error:
             self.failure = error
             self.failed.set()
             raise
-
-    def _is_new(self, value: bytes) -> bool:
-        id = value[:_ID_BYTES]
-        known = id in self._known
-        self._known[id] = None
-        if len(self._known) > _REMEMBERED_IDS:
-            self._known.popitem(last=False)
-        return not known

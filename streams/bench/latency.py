@@ -194,12 +194,13 @@ class _Bench:
                     await feeder.publish(partition, records)
                     self._expect(partition, records)
             job = Job(
-                FULL, broker.bootstrap, "latency", PARTITIONS, deployment.folder, self._folder
-            )
+                FULL, broker.bootstrap, "latency", PARTITIONS, deployment.folder, self._folder,
+                broker.pid,
+            )  # fmt: skip
             with Running(dipper(EOS), job) as worker:
                 self._on_stage("the worker catches up")
                 await self._caught_up(worker, job)
-                await self._warm_up(worker, job, max(rates), broker.pid)
+                await self._warm_up(worker, job, max(rates))
                 return [await self._one(worker, job, rate, seconds) for rate in rates]
 
     def _expect(self, partition: int, records: Sequence[Record]) -> list[bytes]:
@@ -221,12 +222,12 @@ class _Bench:
                     raise DipperError(f"the worker did not catch up in {_CATCH_UP_S_MAX:.0f} s")
                 await asyncio.sleep(0.1)
 
-    async def _warm_up(self, worker: Running, job: Job, rate: int, broker_pid: int) -> None:
+    async def _warm_up(self, worker: Running, job: Job, rate: int) -> None:
         before_s = math.inf
         for _ in range(_WARM_UP_ROUNDS_MAX):
-            began_s = cpu_seconds(family(broker_pid))
+            began_s = cpu_seconds(family(job.broker_pid))
             await self._one(worker, job, rate, _WARM_UP_S)
-            taken_s = cpu_seconds(family(broker_pid)) - began_s
+            taken_s = cpu_seconds(family(job.broker_pid)) - began_s
             if taken_s > _SETTLED * before_s:
                 return
             before_s = taken_s

@@ -12,7 +12,7 @@
 import asyncio
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -145,9 +145,7 @@ async def _measure_job(
     await ensure_topics(job.broker, PARTITIONS)
     log, which = _make_log(job.name, deployment, lengths)
     on_stage(f"{job.name}: make the log")
-    async with Feeder(job.broker, EVENTS.name) as feeder:
-        for partition, records in log.parts():
-            await feeder.publish(partition, records)
+    await _publish(job.broker, EVENTS.name, log.parts())
     found = []
     for system in systems:
         on_stage(f"{job.name}: {system.name}, {system.guarantee}")
@@ -156,7 +154,7 @@ async def _measure_job(
         late = None
         if system.joins_first:
             assert which[system.id] == 0
-            late = partial(_publish, job.broker, system.source, log.first)
+            late = partial(_publish, job.broker, system.source, enumerate(log.first))
         found.append(await measure(system, asked, *shares, late=late))
     # The next job has the same topics, and a broker that is warm.
     async with Probe(job.broker) as probe:
@@ -267,9 +265,9 @@ async def _joined(probe: Probe, system: System, job: Job, running: Running) -> N
     await asyncio.sleep(_SETTLE_S)
 
 
-async def _publish(broker: str, topic: str, parts: Sequence[Sequence[Record]]) -> None:
+async def _publish(broker: str, topic: str, parts: Iterable[tuple[int, Sequence[Record]]]) -> None:
     async with Feeder(broker, topic) as feeder:
-        for partition, records in enumerate(parts):
+        for partition, records in parts:
             await feeder.publish(partition, records)
 
 
@@ -282,8 +280,13 @@ async def _until_done(
     written, and some systems commit late: until there are as many results as the share has.
     Raises `DipperError` where it ends, stalls or is too slow.
     """
+
+    def look(share_done: float) -> Stand:
+        broker = family(job.broker_pid)
+        return Stand(share_done, cpu_seconds(running.pids), cpu_seconds(broker))
+
     done: list[int] = []
-    stands: list[Stand] = []
+    stands = [look(0.0)]
     began = moved = time.monotonic()
     wanted = share.records if system.guarantee == EOS else share.outputs
     while not done or any(at < count for at, count in zip(done, wanted, strict=True)):
@@ -302,9 +305,7 @@ async def _until_done(
             raise DipperError(f"nothing moved for {stall_s:.0f} s, at {done} of {wanted}")
         if time.monotonic() - began > _SYSTEM_S_MAX:
             raise DipperError(f"not done in {_SYSTEM_S_MAX:.0f} s, at {done} of {wanted}")
-        share_done = sum(map(min, now, wanted)) / sum(wanted)
-        used = cpu_seconds(running.pids), cpu_seconds(family(job.broker_pid))
-        stands.append(Stand(share_done, *used))
+        stands.append(look(sum(map(min, now, wanted)) / sum(wanted)))
     return stands
 
 
@@ -340,7 +341,7 @@ def _cost(stands: Sequence[Stand], warm: float, events: int) -> tuple[float, flo
     They count from the last look at which no more than the share `warm` was done: in a run that is
     over within a few looks, start is among them.
     """
-    first = max((each for each in stands if each.share <= warm), default=Stand(0.0, 0.0, 0.0))
+    first = max(each for each in stands if each.share <= warm)
     last = stands[-1]
     per_event = 1e6 / (events * (last.share - first.share))
     return (

@@ -5,7 +5,7 @@ The log is made anew for each number of partitions; each run is checked as in `s
 
 import asyncio
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -130,13 +130,12 @@ async def _runs(
         warm_up = first if len(log.shares) > 1 else None
         # Two workers share partitions out before the log is there to be read: else the first to
         # join is well on its way when the second one takes half of them over.
-        late: Callable[[], Awaitable[None]] | None = feeder.show
-        for count in sorted(workers, reverse=True):
+        for place, count in enumerate(sorted(workers, reverse=True)):
             on_stage(f"{traffic}, partitions {log.partitions}, workers {count}")
             mine = job._replace(group=f"{job.group}-{count}")
+            late = None if place else feeder.show
             one = await measure(dipper(EOS, count), mine, first, whole, warm_up=warm_up, late=late)
             await feeder.show()  # where the first run failed before
-            late = None
             found.append(_row(traffic, count, log.partitions, one))
     return found[::-1]
 

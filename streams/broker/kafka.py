@@ -146,18 +146,13 @@ def class_archive() -> Path:
 class KafkaBroker(BrokerServer):
     """One Apache Kafka node on free loopback ports: `with KafkaBroker() as broker: ...`.
 
-    Most live for seconds. Java's second compiler would then take more than it gives; with
-    `optimise` it is on, as on any server, and is busy for the first minutes.
+    Most live for seconds: Java's second compiler, busy for the first minutes, would take more than
+    it gives.
     """
 
     kind = "kafka"
     start_s_max = 90.0
     grace_s = 15.0
-
-    def __init__(self, port: int = 0, *, optimise: bool = False) -> None:
-        """Take the loopback port to listen on, 0 for a free one."""
-        super().__init__(port)
-        self._optimise = optimise
 
     def command(self) -> list[str]:
         """Fetch jars where missing, write settings, format the log; return Kafka's command line."""
@@ -177,7 +172,7 @@ class KafkaBroker(BrokerServer):
             "-Xmx512m",
             "-XX:+UseSerialGC",
             f"-Dlog4j2.configurationFile={self.folder}/log4j2.properties",
-            *([] if self._optimise else [_COMPILER]),
+            _COMPILER,
             "-cp",
             f"{libs}/*",
             *self.classes(),

@@ -57,7 +57,7 @@ async def ensure_topics(
     partition of an applicant would then change, or if the broker cannot be reached.
     """
     assert partitions >= 1
-    topics = (*TOPICS, *(_ingress(name) for name in institutions))
+    topics = _all_topics(institutions)
     admin = make_admin(bootstrap)
     try:
         await admin.start()
@@ -81,7 +81,7 @@ async def settings_amiss(bootstrap: str, institutions: Iterable[str] = ()) -> li
     """
     if await broker_kind(bootstrap) == "embedded":
         return []
-    topics = (*TOPICS, *(_ingress(name) for name in institutions))
+    topics = _all_topics(institutions)
     admin = make_admin(bootstrap)
     try:
         await admin.start()
@@ -101,7 +101,7 @@ async def settings_amiss(bootstrap: str, institutions: Iterable[str] = ()) -> li
         f"{topic.name} has {name}={found[topic.name][name]} where {wanted} is needed; set it: "
         f"kafka-configs.sh --alter --topic {topic.name} --add-config {name}={wanted}"
         for topic in topics
-        for name, wanted in _SETTINGS.get(topic, _KEEP).items()
+        for name, wanted in _settings(topic).items()
         if name in found.get(topic.name, {}) and found[topic.name][name] != wanted
     ]
 
@@ -141,6 +141,14 @@ async def log_ends(bootstrap: str) -> list[int]:
     return ends
 
 
+def _all_topics(institutions: Iterable[str]) -> tuple[Topic, ...]:
+    return (*TOPICS, *(_ingress(name) for name in institutions))
+
+
+def _settings(topic: Topic) -> dict[str, str]:
+    return _SETTINGS.get(topic, _KEEP)
+
+
 def _ingress(institution: str) -> Topic:
     # One partition: what an institution says stays in its order.
     return Topic(INGRESS_PREFIX + institution, f"loan events of {institution}", 1)
@@ -158,7 +166,7 @@ async def _create(
             topic.name,
             _partitions_of(topic, partitions),
             replication,
-            topic_configs=_SETTINGS.get(topic, _KEEP),
+            topic_configs=_settings(topic),
         )
         for topic in missing
     ]

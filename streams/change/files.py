@@ -4,13 +4,11 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from models.policy.platform import FEES_FILE, LISTS_FOLDER
-from streams.config import CATALOG_FILE, MODELS_FOLDER
-from streams.versions import files_of
+from models.policy.platform import FEES_FILE
+from streams.versions import VERSIONED_FILES, VERSIONED_FOLDERS, files_of
 
 PLATFORM = "platform"  # who owns what is no institution's
 INSTITUTIONS = "institutions"
-_PLATFORM_FILES = ("platform.toml", CATALOG_FILE)
 
 Hashes = Mapping[str, str]
 """The hex sha256 of files by their path in the deployment; "" where none stands."""
@@ -54,6 +52,5 @@ def outside(paths: Iterable[str]) -> Iterator[str]:
     for path in paths:
         parts = Path(path).parts
         inside = parts and ".." not in parts and not Path(path).is_absolute()
-        roots = (INSTITUTIONS, MODELS_FOLDER, LISTS_FOLDER)
-        if not inside or (path not in _PLATFORM_FILES and parts[0] not in roots):
+        if not inside or (path not in VERSIONED_FILES and parts[0] not in VERSIONED_FOLDERS):
             yield path

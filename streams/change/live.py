@@ -12,7 +12,6 @@ offset it must decide again in every fold. What changed since stands beside it, 
 """
 
 import asyncio
-import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +20,7 @@ from streams.change.life import State
 from streams.change.record import Change, load_change, publish, roll_back
 from streams.control.activate import activate, prepare
 from streams.errors import DipperError
-from streams.versions import files_of, save_version
+from streams.versions import copy_file, files_of, save_version
 
 
 async def publish_live(records: Path, id: str, name: str, config: Path, broker: str) -> str:
@@ -74,15 +73,10 @@ def _save(
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         for path in files_of(records):
-            _copy(records / path, folder / path)
+            copy_file(records / path, folder / path)
         for changed in change.paths:
             if not hashes[changed]:
                 (folder / changed).unlink(missing_ok=True)
             elif (source / changed).is_file():
-                _copy(source / changed, folder / changed)
+                copy_file(source / changed, folder / changed)
         save_version(config, folder)
-
-
-def _copy(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target)

@@ -7,7 +7,6 @@ hash: nothing can be altered afterwards, and whoever signs signs the impact, too
 
 import base64
 import hashlib
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ from streams.change.files import PLATFORM, is_fees, outside, owners, sha256
 from streams.change.life import State, Step, after
 from streams.change.people import Person, is_signed, load_people, one_person, public_text
 from streams.errors import DipperError
+from streams.versions import copy_file
 
 CHANGES_FOLDER = "changes"
 ID_DIGITS = 16
@@ -125,7 +125,7 @@ def enter(
         raise DipperError(f"{folder} stands already: this very change was proposed before")
     for path, digest in body["becomes"].items():
         if digest:
-            _copy(after_folder / path, folder / "files" / path)
+            copy_file(after_folder / path, folder / "files" / path)
     folder.mkdir(parents=True, exist_ok=True)
     if figures:
         (folder / "figures.json").write_bytes(figures)
@@ -203,7 +203,7 @@ def publish(config: Path, id: str, name: str) -> Change:
             )
     for path in change.paths:
         if base[path] and sha256(config / path) == base[path]:
-            _copy(config / path, change.folder / "before" / path)
+            copy_file(config / path, change.folder / "before" / path)
     _put(config, change.folder / "files", becomes)
     change.history.append((Step.PUBLISH, name))
     change.save()
@@ -264,15 +264,10 @@ def _put(config: Path, source: Path, hashes: dict[str, str]) -> None:
     for path, digest in hashes.items():
         if digest:
             scratch = (config / path).with_name(f".{Path(path).name}.new")
-            _copy(source / path, scratch)
+            copy_file(source / path, scratch)
             scratch.replace(config / path)
         else:
             (config / path).unlink(missing_ok=True)
-
-
-def _copy(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target)
 
 
 def _signature(key: Ed25519PrivateKey, purpose: bytes, body: dict[str, Any]) -> str:

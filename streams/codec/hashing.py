@@ -241,3 +241,8 @@ def partition_of_key(key: bytes, count: int) -> int:
     return int(
         partition_of(np.frombuffer(key.ljust(8, b"\0"), np.uint8).copy(), 0, len(key), count)
     )
+
+
+def key_words(key: bytes) -> Array:
+    """Return a key of 16 bytes as kernels take it, uint64[2]."""
+    return np.array(np.frombuffer(key, "<u8"), np.uint64)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from streams.buffers import Array
+from streams.codec.hashing import key_words
 from streams.codec.words import WORD_BYTES, hash_name, load_part, same_bytes, signed
 from streams.compile import kernel
 from streams.limits import ATTRIBUTES_MAX, SIGNALS_MAX, TOKEN_BYTES_MAX
@@ -163,7 +164,7 @@ def make_symbols(entries: Iterable[Entry], key: bytes) -> Symbols:
             at = (at + 1) & (size - 1)
         slots[at] = (value, vocabulary, code, start, len(name))
         start += len(name)
-    return Symbols(slots, text, np.array(np.frombuffer(key, "<u8"), np.uint64))
+    return Symbols(slots, text, key_words(key))
 
 
 @kernel

@@ -60,10 +60,6 @@ class Partner(Document):
     from_: Annotated[Month, Field(alias="from")]
     until: Month | None = None
 
-    def holds(self, month: str) -> bool:
-        """Return whether loans drawn in a month are shared."""
-        return self.from_ <= month and (self.until is None or month <= self.until)
-
 
 class ShareFloor(Document):
     """The least share that a partner of loans drawn from a month on must bear."""
@@ -106,21 +102,23 @@ class Schedule:
 
     def shares_of(self, month: str) -> dict[str, int]:
         """Return the share of each partner in loans drawn in a month, basis points."""
-        return {each.id: each.share_bps for each in self.partners if each.holds(month)}
+        return {each.id: each.share_bps for each in self.partners if _holds(each, month)}
 
-    def is_guaranteed(self, month: str) -> bool:
-        """Return whether first losses of loans drawn in a month are covered."""
+    def guarantor_of(self, month: str) -> str | None:
+        """Return who bears the first losses of loans drawn in a month, None: nobody does."""
         each = self.guarantee
-        return (
-            each is not None and each.from_ <= month and (each.until is None or month <= each.until)
-        )
+        return each.guarantor if each is not None and _holds(each, month) else None
 
     def terms_of(self, month: str) -> Terms | None:
         """Return the terms of a month, None before the first and after the last."""
         for terms in self.terms:
-            if terms.from_ <= month and (terms.until is None or month <= terms.until):
+            if _holds(terms, month):
                 return terms
         return None
+
+
+def _holds(each: Terms | Partner | Guarantee, month: str) -> bool:
+    return each.from_ <= month and (each.until is None or month <= each.until)
 
 
 def fees_file(config: Path, institution: str) -> Path:
@@ -197,7 +195,7 @@ def _check_partners(text: Text, institution: str, document: _ScheduleDocument) -
         if partner.share_bps < floor:
             what = f"{partner.share_bps} is below {floor}, the least that a partner must bear"
             raise text.fault((*here, "share_bps"), what)
-        others = [each for each in document.partners if each.holds(partner.from_)]
+        others = [each for each in document.partners if _holds(each, partner.from_)]
         if sum(each.id == partner.id for each in others) > 1:
             raise text.fault((*here, "from"), f"{partner.id} has two shares in {partner.from_}")
         if sum(each.share_bps for each in others) > BPS:

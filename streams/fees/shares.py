@@ -63,10 +63,7 @@ class Shares:
         principal, interest = event["principal_cents"] or 0, event["interest_cents"] or 0
         if step == "disbursed":
             schedule = self._schedule
-            guarantee = schedule.guarantee if schedule.is_guaranteed(month) else None
-            self._loans[name] = _Loan(
-                schedule.shares_of(month), guarantee.guarantor if guarantee else None
-            )
+            self._loans[name] = _Loan(schedule.shares_of(month), schedule.guarantor_of(month))
             self._flow(self._loans[name], month, "drawn", principal)
         elif (loan := self._loans.get(name)) is not None:
             sign = {"payment": 1, "refund": 1, "reversal": -1}.get(step, 0)

@@ -20,10 +20,11 @@ def look(path: Path) -> Iterator[str]:
         deployment = load_deployment(config_folder(path))
     except (PolicyError, CatalogError, ModelError) as error:
         raise DipperError(str(error)) from error
-    infos = [info for info in deployment.policies.infos if concerns(path, info.file)]
+    rows = enumerate(deployment.policies.infos)
+    infos = {row: info for row, info in rows if concerns(path, info.file)}
     if not infos:
         raise DipperError(f"{path}: no policy stands there; name a folder or file of one")
-    shown = {info.institution for info in infos}
+    shown = {info.institution for info in infos.values()}
     for institution in deployment.institutions:
         if institution.code in shown:
             yield (
@@ -32,14 +33,14 @@ def look(path: Path) -> Iterator[str]:
                 f"commitments up to {institution.caps.commitment_cents / 100:,.2f}"
             )
             yield _fees(institution)
-    for info in infos:
+    for row, info in infos.items():
         document = info.document
         parts = [f"{len(document.application.rules)} rules"]
         if document.drawdown is not None:
             parts.append(f"{len(document.drawdown.rules)} rules for drawdowns")
         parts.append(f"{len(document.cases)} cases")
         yield f"{info.id}  sha256 {info.sha256[:16]}  {', '.join(parts)}"
-        for note in notes(deployment.policies, deployment.policies.infos.index(info)):
+        for note in notes(deployment.policies, row):
             yield f"note  {note}"
     check_texts(deployment, deployment.folder)
     yield f"{len(infos)} policies are in order, and every feature of a model has its words"

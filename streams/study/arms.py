@@ -8,9 +8,10 @@ from typing import Any
 
 import polars as pl
 
+from models.policy.arms import ARMS, CHALLENGER_MARK
 from models.train.quality import wilson
 
-CHAMPION, CHALLENGER = "champion", "challenger"
+CHAMPION, CHALLENGER = ARMS
 
 
 def arms(candidates: pl.DataFrame, outcomes: pl.DataFrame | None = None) -> pl.DataFrame:
@@ -24,7 +25,7 @@ def arms(candidates: pl.DataFrame, outcomes: pl.DataFrame | None = None) -> pl.D
     """
     by_chance = pl.col("propensity").is_not_null()
     part = candidates.filter(pl.col("arm").is_not_null() | by_chance).with_columns(
-        pl.col("policy").str.strip_suffix("@challenger").alias("experiment"),
+        pl.col("policy").str.strip_suffix(CHALLENGER_MARK).alias("experiment"),
         (pl.col("outcome") == "approved").alias("approved"),
     )
     known = outcomes if outcomes is not None else pl.DataFrame(schema=_OUTCOMES)

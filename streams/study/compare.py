@@ -15,6 +15,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from streams.deployment import Deployment
 from streams.replay import Progress, ReplayResult, replay
 from streams.study.panel import Panel, answers, asks_who, make_panel
 from streams.study.rejudge import Judged, rejudge
-from streams.study.tokens import no_tokens, read_tokens
+from streams.study.tokens import read_tokens
 
 CHUNK_ROWS = 65_536
 ANSWER = ("approved", "institution", "amount_cents", "rate_bps", "apr_bps", "outcome", "reasons")
@@ -113,16 +114,13 @@ def compare(
     other = None
     if mode is Mode.CLOSED or sides[0].catalog.sha256 != sides[1].catalog.sha256:
         other = make_panel(replay_to_files(events, sides[1], partitions))
-    tokens = [
-        read_tokens(events, panel.ids, side) if len(side.policies.tables.listed) else no_tokens()
-        for side in sides
-    ]
-    steps, last = _Chain(panel, sides[1], other, tokens).steps()
+    steps, last, side_b = _Chain(panel, sides[1], other, events).steps()
     if mode is Mode.CLOSED:
         assert other is not None
         last = _aligned(panel, other)
-        steps.append((Cause.FUNDING, _key(answers(last, sides[1], ""), "")))
-    rows = _rows(panel, sides[1], steps, last)
+        side_b = answers(last, sides[1], "b_")
+        steps.append((Cause.FUNDING, _key(side_b, "b_")))
+    rows = _rows(panel, steps, side_b)
     if mode is Mode.CLOSED:
         assert other is not None
         rows = _mark_missing(rows, panel, other)
@@ -182,7 +180,9 @@ def score_panel(
 
 
 def asked_of(panel: Panel, b: Deployment) -> Array:
-    """Return the requests of a panel in B's codes of products, channels and institutions."""
+    """Return the requests of a panel in B's codes of products, channels and institutions, and with
+    B's hashes of applicants where it looks at them.
+    """
     asked = panel.asked.copy()
     own = panel.deployment
     for name, mine, theirs in (
@@ -204,15 +204,23 @@ class _Chain:
     """The answers between A and B: features, then models, then policies are B's."""
 
     def __init__(
-        self, panel: Panel, b: Deployment, other: Panel | None, tokens: list[Array]
+        self,
+        panel: Panel,
+        b: Deployment,
+        other: Panel | None,
+        events: str | Path | pl.DataFrame,
     ) -> None:
-        self.panel, self.b, self.other = panel, b, other
-        self.tokens_a, self.tokens_b = tokens
+        self.panel, self.b, self.other, self.events = panel, b, other, events
         self.own = panel.deployment
 
-    def steps(self) -> tuple[list[tuple[Cause, pl.Series]], Judged]:
+    @cached_property
+    def _asked_a(self) -> tuple[Array, Array]:
+        """Requests and their tokens as A knows them: few comparisons judge by A again."""
+        return asked_of(self.panel, self.own), read_tokens(self.events, self.panel.ids, self.own)
+
+    def steps(self) -> tuple[list[tuple[Cause, pl.Series]], Judged, pl.DataFrame]:
         """Return what is answered after each swap, in order, as the keys of those answers; and what
-        all of B but its money says.
+        all of B but its money says, with its answers as b_….
 
         A swap that changes nothing is left out.
         """
@@ -222,9 +230,8 @@ class _Chain:
         blocked = self.panel.blocked(self.own.institution_ids)
 
         def own() -> pl.Series:
-            judged = rejudge(
-                self.own.policies, self.panel.asked, features_a, raw_a, pd_a, blocked, self.tokens_a
-            )
+            asked, tokens = self._asked_a
+            judged = rejudge(self.own.policies, asked, features_a, raw_a, pd_a, blocked, tokens)
             return _key(answers(judged, self.own, ""), "")
 
         if self.other is not None:
@@ -240,9 +247,11 @@ class _Chain:
             steps.append((Cause.MODEL, own()))
         asked = asked_of(self.panel, self.b)
         blocked = self.panel.blocked(self.b.institution_ids)
-        judged = rejudge(self.b.policies, asked, features_b, raw_b, pd_b, blocked, self.tokens_b)
-        steps.append((Cause.POLICY, _key(answers(judged, self.b, ""), "")))
-        return steps, judged
+        tokens = read_tokens(self.events, self.panel.ids, self.b)
+        judged = rejudge(self.b.policies, asked, features_b, raw_b, pd_b, blocked, tokens)
+        said = answers(judged, self.b, "b_")
+        steps.append((Cause.POLICY, _key(said, "b_")))
+        return steps, judged, said
 
     def _features(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the features as B defines them: in A's columns, and in B's."""
@@ -299,13 +308,10 @@ def _mark_missing(rows: pl.DataFrame, panel: Panel, other: Panel) -> pl.DataFram
     )
 
 
-def _rows(
-    panel: Panel, b: Deployment, steps: list[tuple[Cause, pl.Series]], last: Judged
-) -> pl.DataFrame:
+def _rows(panel: Panel, steps: list[tuple[Cause, pl.Series]], side_b: pl.DataFrame) -> pl.DataFrame:
     head, own = panel.rows["head"], panel.deployment
-    side_a, side_b = answers(panel.judged, own, "a_"), answers(last, b, "b_")
+    side_a = answers(panel.judged, own, "a_")
     keys = [_key(side_a, "a_"), *(key for _, key in steps)]
-    assert keys[-1].equals(_key(side_b, "b_"))
     cause = _causes(keys, [cause for cause, _ in steps])
     request = pl.DataFrame(
         {

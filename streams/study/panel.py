@@ -46,7 +46,7 @@ class Panel:
 
     @cached_property
     def asked(self) -> Array:
-        """ASKED[n]: the requests as the decide stage was asked."""
+        """ASKED[n]: the requests as the decide stage was asked, but who asks (`asked_of`)."""
         head, rows = self.rows["head"], self.rows
         drawdown = head["type"] == EventType.DRAWDOWN
         judged = head["candidates"] > 0
@@ -54,8 +54,6 @@ class Panel:
         for name in ("at", "amount_cents", "tenor_days"):
             asked[name] = head[name]
         asked["section"] = drawdown
-        if asks_who(self.deployment):
-            asked["applicant_hash"] = self.applicant_hashes(self.deployment)
         # A drawdown that nobody judged had no line: there is nothing to judge again.
         asked["product"] = np.where(drawdown & ~judged, -1, head["product"])
         asked["channel"] = np.where(drawdown, -1, head["channel"])

@@ -18,7 +18,7 @@ from streams.frames import DECISIONS, read_lines
 from streams.sources import KAFKA, open_source
 from streams.study.compare import with_labels
 from streams.study.scope import SCOPES, holds, split_scope
-from streams.study.swaps import swap_sets
+from streams.study.swaps import swap_figures
 from streams.topology import DECISIONS as TOPIC
 
 LIVE = "LIVE"
@@ -128,29 +128,23 @@ def flipped(rows: pl.DataFrame) -> pl.DataFrame:
     )  # fmt: skip
 
 
-def summarise_recorded(rows: pl.DataFrame, labels: pl.DataFrame | None = None) -> dict[str, Any]:
+def summarise_recorded(rows: pl.DataFrame) -> dict[str, Any]:
     """Return how many requests there are, how many answers differ and by which verdict, and the
-    swap sets, with what `labels` (as `models.train.dataset.read_labels`) know of each; rows that
-    have `bad` keep it.
+    swap sets, with what is known of each where rows have `bad` (`streams.study.compare`).
     """
     different = rows.filter(~pl.col("same"))
     counts = different["verdict"].value_counts(sort=True, name="requests")
-    labelled = rows if labels is None and "bad" in rows.columns else with_labels(rows, labels)
+    labelled = rows if "bad" in rows.columns else with_labels(rows, None)
     sides = labelled.with_columns(
         a_approved=pl.col("before_outcome").eq_missing(_APPROVED),
         b_approved=pl.col("after_outcome").eq_missing(_APPROVED),
     )
-    sets = swap_sets(sides)
     return {
         "requests": rows.height,
         "same": rows.height - different.height,
         "different": different.height,
         "verdicts": dict(counts.iter_rows()),
-        "swap": {name: members["requests"] for name, members in sets.items()},
-        "bad_rates": {
-            name: {key: members[key] for key in ("known", "bads", "bad_rate", "low", "high")}
-            for name, members in sets.items()
-        },
+        **swap_figures(sides),
     }
 
 

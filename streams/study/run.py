@@ -16,7 +16,7 @@ from streams.errors import DipperError
 from streams.replay import Progress
 from streams.study.compare import Comparison, Mode, compare, replay_to_files
 from streams.study.deployments import deployment_folder
-from streams.study.money import parse_economics
+from streams.study.money import Economics, parse_economics
 from streams.study.page import render
 from streams.study.recorded import read_recorded
 from streams.study.scope import SCOPES, holds, split_scope
@@ -58,10 +58,7 @@ def study(
     Raises DipperError, one sentence with the remedy, for whatever is wrong with what was given.
     """
     try:
-        cut_offs = parse_cut_offs(question.cut_offs)
-        economics = parse_economics(question.economics)
-        if question.report is not None and not question.report.parent.is_dir():
-            raise DipperError(f"{question.report}: there is no folder {question.report.parent}")
+        cut_offs, economics = _settings(question)
         comparison = ask(question, on_progress=on_progress)
         if question.report is None:
             return summarise(comparison, cut_offs)
@@ -73,10 +70,7 @@ def study(
             events=event_file(question.source),
             cut_offs=cut_offs,
         )
-        page = render(figures).encode()
-        question.report.write_bytes(page)
-        told = {"report": str(question.report), "report_bytes": len(page)}
-        return {**figures["summary"], **told}
+        return _written(question.report, figures)
     except (PolicyError, ModelError) as error:
         raise DipperError(str(error)) from error
 
@@ -88,10 +82,7 @@ def study_beside(
     two sides too.
     """
     try:
-        cut_offs = parse_cut_offs(question.cut_offs)
-        economics = parse_economics(question.economics)
-        if question.report is not None and not question.report.parent.is_dir():
-            raise DipperError(f"{question.report}: there is no folder {question.report.parent}")
+        cut_offs, economics = _settings(question)
         labels = None if question.labels is None else read_labels(question.labels)
         before = read_recorded(question.against, question.source)
         with deployment_folder(question.policy, question.config) as folder:
@@ -109,10 +100,7 @@ def study_beside(
             events=event_file(question.source),
             cut_offs=cut_offs,
         )
-        page = render(figures).encode()
-        question.report.write_bytes(page)
-        told = {"report": str(question.report), "report_bytes": len(page)}
-        return beside, {**figures["summary"], **told}
+        return beside, _written(question.report, figures)
     except (PolicyError, ModelError) as error:
         raise DipperError(str(error)) from error
 
@@ -138,6 +126,21 @@ def ask(
             on_progress=on_progress,
         )
     return scoped(comparison, question.scope)
+
+
+def _settings(question: Question) -> tuple[list[int], Economics]:
+    """Return cut-offs and economics; DipperError where they, or the report's place, are wrong."""
+    cut_offs, economics = parse_cut_offs(question.cut_offs), parse_economics(question.economics)
+    if question.report is not None and not question.report.parent.is_dir():
+        raise DipperError(f"{question.report}: there is no folder {question.report.parent}")
+    return cut_offs, economics
+
+
+def _written(report: Path, figures: dict[str, Any]) -> dict[str, Any]:
+    """Write the page; return its summary, and where it stands."""
+    page = render(figures).encode()
+    report.write_bytes(page)
+    return {**figures["summary"], "report": str(report), "report_bytes": len(page)}
 
 
 def parse_cut_offs(text: str) -> list[int]:

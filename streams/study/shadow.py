@@ -61,6 +61,9 @@ class Shadow:
         self.said: Counter[tuple[str, Said]] = Counter()
         self._live = live
         self._other = other
+        names = list(other.catalog.columns)
+        self._read = {names[row] for row in columns_read(other.policies.tables)}
+        self._read |= {name for info in other.model_infos for name in info.features}
         if len(other.policies.tables.listed):
             raise DipperError(
                 f"{other.folder}: has lists of tokens, which evidence does not hold; a shadow"
@@ -80,15 +83,13 @@ class Shadow:
         try:
             parts = split_evidence(b"".join(record.value for record in records), self._live)
         except DipperError:
+            parts = []
+        if len(parts) != 1:
             if len(records) == 1:
                 self.said[UNREAD, Said.ERROR] += 1
-                return
-            for record in records:
-                self._take_alike([record])
-            return
-        if len(parts) > 1:
-            for record in records:
-                self._take_alike([record])
+            else:
+                for record in records:
+                    self._take_alike([record])
             return
         ((live, data),) = parts
         ids = pl.DataFrame({"applicant": [record.applicant.decode() for record in records]})
@@ -112,15 +113,13 @@ class Shadow:
         """Return the shadow's columns by name; None where one that it reads was not computed."""
         mine, theirs = panel.deployment.catalog, self._other.catalog
         names = list(theirs.columns)
-        read = {names[row] for row in columns_read(self._other.policies.tables)}
-        read |= {name for info in self._other.model_infos for name in info.features}
         same = {
             name
             for name in names
             if name in mine.columns
             and mine.definition_hashes[name] == theirs.definition_hashes[name]
         }
-        if not read <= same:
+        if not self._read <= same:
             return None
         features = np.full((len(panel.rows), len(names)), np.nan)
         for name in same:

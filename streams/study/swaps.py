@@ -56,6 +56,18 @@ def swap_sets(rows: pl.DataFrame) -> dict[str, dict[str, Any]]:
     return told
 
 
+def swap_figures(rows: pl.DataFrame) -> dict[str, Any]:
+    """Return `swap_sets` as summaries tell them: sizes, and what is known of each."""
+    sets = swap_sets(rows)
+    return {
+        "swap": {name: members["requests"] for name, members in sets.items()},
+        "bad_rates": {
+            name: {key: members[key] for key in ("known", "bads", "bad_rate", "low", "high")}
+            for name, members in sets.items()
+        },
+    }
+
+
 def swap_in_rate(rows: pl.DataFrame, seed: int = 1) -> dict[str, Any] | None:
     """Return the estimated bad rate of swap-ins with its 95 % interval, or None where unknown.
 

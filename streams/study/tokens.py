@@ -22,8 +22,11 @@ def read_tokens(
     """Return TOKEN[n, TOKENS] of the requests that `ids` names (applicant, request), hashed for the
     lists of `deployment`.
 
-    Of a request that stands twice in the log the first counts, as it did when it was decided.
+    Of a request that stands twice in the log the first counts, as it did when it was decided. Where
+    no list is asked the log is not read.
     """
+    if not len(deployment.policies.tables.listed):
+        return no_tokens()
     wanted = {pair: row for row, pair in enumerate(ids.select("applicant", "request").iter_rows())}
     where: list[tuple[int, int]] = []
     texts: list[bytes] = []

@@ -5,7 +5,7 @@ from typing import Any
 import polars as pl
 
 from streams.study.compare import Comparison, impact
-from streams.study.swaps import swap_in_rate, swap_sets
+from streams.study.swaps import swap_figures, swap_in_rate
 
 CUT_OFFS_MAX = 50
 
@@ -13,7 +13,6 @@ CUT_OFFS_MAX = 50
 def summarise(comparison: Comparison, cut_offs_ppm: list[int] | None = None) -> dict[str, Any]:
     """Return counts, swap sets, causes and speed; `what_if` has a row a cut-off."""
     rows = comparison.rows
-    sets = swap_sets(rows)
     figures: dict[str, Any] = {
         "mode": comparison.mode.value,
         "events": comparison.result.records,
@@ -21,11 +20,7 @@ def summarise(comparison: Comparison, cut_offs_ppm: list[int] | None = None) -> 
         "seconds": round(comparison.seconds, 3),
         "events_per_second": round(comparison.result.records / max(comparison.seconds, 1e-9)),
         **impact(comparison),
-        "swap": {name: members["requests"] for name, members in sets.items()},
-        "bad_rates": {
-            name: {key: members[key] for key in ("known", "bads", "bad_rate", "low", "high")}
-            for name, members in sets.items()
-        },
+        **swap_figures(rows),
         "swap_in_bad_rate": swap_in_rate(rows) or "unknown",
         "same": int(rows["same"].sum()),
         "different": rows.height - int(rows["same"].sum()),

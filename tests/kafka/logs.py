@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from aiokafka import TopicPartition
 from aiokafka.structs import ConsumerRecord
 
-from streams.broker.client import log_end, make_consumer
+from streams.broker.client import make_consumer, read_whole
 
 
 async def read_partition(bootstrap: str, topic: str, partition: int) -> list[ConsumerRecord]:
@@ -14,14 +14,7 @@ async def read_partition(bootstrap: str, topic: str, partition: int) -> list[Con
     consumer = make_consumer(bootstrap)
     await consumer.start()
     try:
-        tp = TopicPartition(topic, partition)
-        consumer.assign([tp])
-        end = await log_end(consumer, tp)
-        await consumer.seek_to_beginning(tp)
-        records: list[ConsumerRecord] = []
-        while await consumer.position(tp) < end:
-            records += (await consumer.getmany(tp, timeout_ms=100)).get(tp, ())
-        return records
+        return [each async for each in read_whole(consumer, TopicPartition(topic, partition))]
     finally:
         await consumer.stop()
 

@@ -13,8 +13,6 @@ from pathlib import Path
 import orjson
 import pytest
 
-from streams.broker.client import make_producer
-from streams.broker.publish import partition_of
 from streams.broker.topics import ensure_topics
 from streams.change.live import back_live, publish_live
 from streams.change.people import PEOPLE_FILE, make_key, read_key
@@ -30,16 +28,15 @@ from streams.deployment import Deployment
 from streams.errors import DipperError
 from streams.live import Worker
 from streams.step import Step, version_name
-from streams.topology import DECISIONS, EVENTS
+from streams.topology import DECISIONS
 from streams.versions import with_versions
 from tests.conftest import Broker
 from tests.deployment import make_deployment
 from tests.kafka.logs import read_topic, until
-from tests.kafka.running import at_work
+from tests.kafka.running import PARTITIONS, at_work, publish, ready
 from tests.streams.change.conftest import replace
 from tests.streams.lives import LIMITS, write_lives
 
-PARTITIONS = 4
 _ASKED = 40  # requests between two changes
 _ACTIVE_S_MAX = 60.0  # measured: under a second; this machine may be busy
 
@@ -126,7 +123,7 @@ async def _running(broker: Broker, config: Path) -> AsyncIterator[tuple[Worker, 
 
 
 async def _are_ready(workers: tuple[Worker, ...]) -> bool:
-    return {s.partition for w in workers for s in w.status if s.ready} == set(range(PARTITIONS))
+    return set().union(*map(ready, workers)) == set(range(PARTITIONS))
 
 
 def _versions(workers: tuple[Worker, ...]) -> dict[int, str]:
@@ -140,8 +137,7 @@ def _versions(workers: tuple[Worker, ...]) -> dict[int, str]:
 
 async def _ask(broker: Broker, name: str) -> None:
     """Publish requests for a loan, some to each partition."""
-    producer = make_producer(broker.bootstrap, broker.kind)
-    await producer.start()
+    records = []
     for number in range(_ASKED):
         applicant = f"{name}{number}"
         request = {
@@ -149,10 +145,8 @@ async def _ask(broker: Broker, name: str) -> None:
             "at": time.time_ns() // 1_000_000, "product": "instalment_loan", "channel": "web",
             "amount_cents": 60_000, "tenor_days": 90, "age_years": 40, "income_cents": 900_000,
         }  # fmt: skip
-        key = applicant.encode()
-        place = partition_of(key, PARTITIONS)
-        await producer.send(EVENTS.name, orjson.dumps(request), key=key, partition=place)
-    await producer.stop()
+        records.append((applicant.encode(), orjson.dumps(request)))
+    await publish(broker, records)
 
 
 async def _manifests(broker: Broker, asked: int) -> list[set[str]]:

@@ -37,8 +37,8 @@ _LISTS = '\n[lists]\nblocked = "blocked.csv"\n'
 _VERDICT = ("policy", "outcome", "reasons", "rules", "pd_ppm", "rate_bps", "apr_bps", "band")
 
 
-def _with_lists(folder: Path, blocked: str) -> Path:
-    """Let every institution ask a list of its own, all of one name; `blocked` stand on each."""
+def _with_lists(folder: Path) -> Path:
+    """Let every institution ask a list of its own, all of one name, on which nobody stands."""
     for name in INSTITUTIONS:
         home = folder / "institutions" / name
         path = home / f"{PRODUCT}.toml"
@@ -47,7 +47,7 @@ def _with_lists(folder: Path, blocked: str) -> Path:
         path.write_text(
             head + _LISTS + marker + rest + rule.replace("reason", 'name = "b"\nreason')
         )
-        (home / "blocked.csv").write_text(f"kind,token\napplicant,{name}-{blocked}\n")
+        (home / "blocked.csv").write_text(f"kind,token\napplicant,{name}-nobody\n")
     return folder
 
 
@@ -80,14 +80,13 @@ def _all_else(folder: Path, name: str) -> Path:
 def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Deployment, dict[str, str]]:
     """A deployment, and for each institution a version in which all that is its own is another."""
     root = tmp_path_factory.mktemp("isolation")
-    config = _segmented(_with_lists(write_deployment(root / "config"), "nobody"))
+    config = _segmented(_with_lists(write_deployment(root / "config")))
     versions = {}
     for name in INSTITUTIONS:
-        other = _segmented(_with_lists(write_deployment(root / name), "nobody"))
+        other = _segmented(_with_lists(write_deployment(root / name)))
         versions[name] = save_version(config, _all_else(other, name))
         shutil.rmtree(other)
-    deployment = with_versions(load_deployment(config, LIMITS))
-    return deployment, versions | {"base": deployment.version}
+    return with_versions(load_deployment(config, LIMITS)), versions
 
 
 def _segmented(folder: Path) -> Path:
@@ -144,15 +143,15 @@ def test_what_one_institution_changes_reaches_no_other(
     paused and resumed, between any two requests, every verdict of the others stays as it is.
     """
     deployment, versions = world
+    wanted = {"activate": versions[name], "back": deployment.version}
     told = [
         {"type": act, "institution": name}
         if act in {"pause", "resume"}
-        else {"type": "activate", "version": versions[name if act == "activate" else "base"]}
+        else {"type": "activate", "version": wanted[act]}
         for act in acts
     ]
-    prepared = {key: version for key, version in versions.items() if key != "base"}
-    quiet = _verdicts(deployment, _log(prepared, [{}] * len(told), every), name)
-    assert _verdicts(deployment, _log(prepared, told, every), name).equals(quiet)
+    quiet = _verdicts(deployment, _log(versions, [{}] * len(told), every), name)
+    assert _verdicts(deployment, _log(versions, told, every), name).equals(quiet)
     assert quiet.height > 0
 
 
@@ -163,10 +162,9 @@ def test_the_change_that_reaches_no_other_is_a_change(
     compares is not empty.
     """
     deployment, versions = world
-    prepared = {key: version for key, version in versions.items() if key != "base"}
     for name in INSTITUTIONS:
         quiet, loud = (
-            replay(_log(prepared, told, 20), deployment, partitions=2).candidates.filter(
+            replay(_log(versions, told, 20), deployment, partitions=2).candidates.filter(
                 pl.col("institution") == name
             )
             for told in ([], [{"type": "activate", "version": versions[name]}])

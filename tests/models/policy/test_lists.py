@@ -10,7 +10,8 @@ from models.policy.errors import PolicyError
 from models.policy.lists import NEVER, Entry, build_listed, is_listed, read_list
 from models.policy.platform import load_institutions, load_platform
 from models.policy.policies import Policies
-from models.policy.tokens import TOKENS, hash_texts, key_words
+from models.policy.tokens import TOKENS, hash_texts
+from streams.codec.hashing import key_words
 from tests.models.policy.deployments import COLUMNS, MODELS, load, write
 
 LOAN, LINE, PLATFORM = "institutions/acme/loan.toml", "institutions/acme/line.toml", "platform.toml"

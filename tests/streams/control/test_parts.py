@@ -50,11 +50,11 @@ def test_caps_by_day_and_segment_are_the_twin_s(segmented: Deployment, seed: int
         for (place, day), used in maker.step.books.segments.items()
     }
     assert book.used == held
-    rows, days = step.state.segments, SEGMENT_DAYS
+    rows = step.state.segments
     for (place, day), used in maker.step.books.segments.items():
         row = rows[place]
-        known = day is None or row["day"][day % days] == day
-        assert not known or row["used_cents"][(day or 0) % days] == used
+        known = day is None or row["day"][day % SEGMENT_DAYS] == day
+        assert not known or row["used_cents"][(day or 0) % SEGMENT_DAYS] == used
 
 
 def test_generated_logs_reach_these_caps(segmented: Deployment) -> None:
@@ -70,11 +70,9 @@ def test_generated_logs_reach_these_caps(segmented: Deployment) -> None:
         for move in _moves(maker):
             book.take(move)
         told |= {name for _, name, _ in book.exceeded()}
-        for institution, name, _ in book.most:
-            for place, cap in enumerate(segmented.segments):
-                if (cap.institution, cap.name) == (institution, name):
-                    share = share_cents(cap.amount_cents, maker.partition, maker.partitions)
-                    used = max(v for k, v in book.most.items() if k[:2] == (institution, name))
-                    fullest[place] = max(fullest[place], used / share)
+        for place, cap in enumerate(segmented.segments):
+            share = share_cents(cap.amount_cents, maker.partition, maker.partitions)
+            mine = (v for k, v in book.most.items() if k[:2] == (cap.institution, cap.name))
+            fullest[place] = max(fullest[place], max(mine, default=0) / share)
     assert min(fullest.values()) > 0.75, fullest
     assert told == {cap.name for cap in segmented.segments}

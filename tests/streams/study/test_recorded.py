@@ -10,6 +10,7 @@ import pytest
 from models.train.dataset import read_labels
 from streams.errors import DipperError
 from streams.replay import replay
+from streams.study.compare import with_labels
 from streams.study.recorded import (
     Verdict,
     compare_recorded,
@@ -72,7 +73,7 @@ def test_swap_sets_scope_and_flips(log: tuple[Path, Path], stricter: Path) -> No
     """
     sides = [replay(log[0], folder).decisions for folder in (POLICIES, stricter)]
     rows = compare_recorded(*sides)
-    told = summarise_recorded(rows, read_labels(log[1]))
+    told = summarise_recorded(with_labels(rows, read_labels(log[1])))
     approved = [set(side.filter(outcome="approved")["id"]) for side in sides]
     assert told["swap"] == {
         "both": len(approved[0] & approved[1]),
