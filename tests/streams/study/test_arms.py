@@ -53,6 +53,28 @@ def test_the_arms_of_a_replay_are_counted(segmented: Deployment) -> None:
     assert gap["low"] < gap["difference"] < gap["high"]
 
 
+def test_outcomes_are_counted_by_arm(segmented: Deployment) -> None:
+    """Bad rates are of the approved whose outcome is known, each in the arm that decided."""
+    candidates = replay(requests(_PEOPLE), segmented, partitions=2).candidates
+    mine = candidates.filter((pl.col("institution") == "dawn") & (pl.col("outcome") == "approved"))
+    # Every second outcome is known, and all of the challenger's are bad.
+    known = mine.gather_every(2).select("decision", bad=(pl.col("arm") == "challenger").cast(int))
+    table = arms(candidates, known)
+    for row in table.iter_rows(named=True):
+        of = mine.filter(
+            pl.col("propensity").is_not_null()
+            if row["arm"] == "at_random"
+            else pl.col("arm") == row["arm"]
+        )
+        count = of.join(known, on="decision").height
+        assert row["known"] == count > 0
+        assert row["bad_rate"] == (0.0 if row["arm"] == "champion" else 1.0)
+        assert row["bad_low"] <= row["bad_rate"] <= row["bad_high"]
+    gap = difference(table, "dawn/instalment_loan", of="bad")
+    assert gap["difference"] == 1.0
+    assert gap["low"] > 0.5
+
+
 @pytest.mark.parametrize(("one", "other"), [(0.3, 0.3), (0.05, 0.2), (0.9, 0.6)])
 def test_the_interval_holds_the_truth_as_often_as_it_says(one: float, other: float) -> None:
     """Of 400 experiments with known rates the 95 % interval of their difference misses few."""
