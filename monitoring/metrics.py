@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 from streams import counters
 from streams.counters import Dimensions
 
-Process = Literal["worker", "control", "agents", "keeper"]
+Process = Literal["worker", "control", "agents", "keeper", "archiver"]
 Kind = Literal["counter", "gauge", "histogram"]
 
 
@@ -132,6 +132,37 @@ SNAPSHOTS_SKIPPED = Metric(
 )  # fmt: skip
 KEEPER_METRICS = (FOLLOWED, SNAPSHOT_OFFSET, SNAPSHOT_TIME, SNAPSHOT_FAILURES, SNAPSHOTS_SKIPPED)
 
+_BY_LOG = ("topic", "partition")
+
+
+def _archiver(
+    name: str, help: str, kind: Kind = "gauge", labels: tuple[str, ...] = _BY_LOG
+) -> Metric:
+    return Metric(name, help, labels, kind, process="archiver")
+
+
+ARCHIVE_OFFSET = _archiver(
+    "dipper_archive_offset", "Offset before which all is archived, without a gap"
+)
+ARCHIVE_LOG_START = _archiver(
+    "dipper_archive_log_start_offset",
+    "First offset that the broker still has; above dipper_archive_offset: records are lost",
+)
+ARCHIVE_LOG_END = _archiver(
+    "dipper_archive_log_end_offset", "Offset after the last record that could be archived"
+)
+ARCHIVE_LAG = _archiver(
+    "dipper_archive_lag_seconds",
+    "For how long at most a record waits for the archive: its age by its own time while it is "
+    "copied, else the time since all that stood was archived",
+)
+ARCHIVE_FAILURES = _archiver(
+    "dipper_archive_failures_total", "Runs of the archiver that failed", "counter", ()
+)
+ARCHIVER_METRICS = (
+    ARCHIVE_OFFSET, ARCHIVE_LOG_START, ARCHIVE_LOG_END, ARCHIVE_LAG, ARCHIVE_FAILURES,
+)  # fmt: skip
+
 
 def _agents(name: str, help: str, labels: tuple[str, ...], kind: Kind, stage: str = "") -> Metric:
     return Metric(name, help, labels, kind, stage, "agents")
@@ -230,4 +261,7 @@ def step_metrics() -> Iterator[Metric]:
 
 def all_metrics() -> tuple[Metric, ...]:
     """Return every metric of every process."""
-    return (*step_metrics(), *DOOR_METRICS, *CONTROL_METRICS, *KEEPER_METRICS, *AGENT_METRICS)
+    return (
+        *step_metrics(), *DOOR_METRICS, *CONTROL_METRICS, *KEEPER_METRICS, *ARCHIVER_METRICS,
+        *AGENT_METRICS,
+    )  # fmt: skip

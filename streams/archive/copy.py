@@ -6,17 +6,21 @@
    second-newest snapshot of its partition.
 
 If it dies anywhere, the next run goes on at the end of the last segment: no record is twice in the
-archive, and none is deleted before it is there.
+archive, and none is deleted before it is there. A partition that cannot be archived keeps no other
+from it.
 """
 
 import logging
-from collections.abc import Sequence
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import RecordsToDelete
 from aiokafka.errors import KafkaError
 
+from monitoring.archiver import Reached
 from streams.archive.segments import ARCHIVED, Archived, Shelf
 from streams.archive.vault import Vault
 from streams.broker.access import make_admin
@@ -45,44 +49,70 @@ class Copied(NamedTuple):
 
 
 async def archive(
-    bootstrap: str, store: Store, vault: Vault, snapshots: Store | None, *, trim: bool = False
+    bootstrap: str,
+    store: Store,
+    vault: Vault,
+    snapshots: Store | None,
+    *,
+    trim: bool = False,
+    tell: Callable[[Reached], None] = lambda _: None,
 ) -> list[Copied]:
     """Archive all that stands, once; with `trim` delete from Kafka what need not stand there.
 
-    Raises `DipperError` where the log begins behind the end of the archive: what lies between is
-    lost to it, and somebody must know.
+    `tell` hears how far each partition is, whenever that changes. Raises `DipperError` where a log
+    begins behind the end of the archive, when all others are archived: what lies between is lost to
+    it, and somebody must know.
     """
     count = await count_partitions(bootstrap)
     consumer = make_consumer(bootstrap)
-    done = []
+    done: list[Copied] = []
+    faults: list[DipperError] = []
     try:
         await consumer.start()
         for topic in ARCHIVED:
             for number in range(count):
-                copied = await _copy(consumer, topic, number, Shelf(store, topic, number), vault)
-                done.append(copied)
+                shelf = Shelf(store, topic, number)
+                try:
+                    done.append(await _copy(consumer, topic, number, shelf, vault, tell))
+                except DipperError as fault:
+                    faults.append(fault)
         if snapshots is not None:
             ours = [copied for copied in done if copied.topic == EVENTS.name]
             _check(ours, snapshots)
             if trim:
                 await _trim(bootstrap, ours, snapshots)
-    except (KafkaError, OSError) as error:
-        raise BrokerError(f"{bootstrap} or the store failed: {error}; run it again") from error
+    except (KafkaError, OSError, sqlite3.Error) as error:
+        raise BrokerError(
+            f"{bootstrap}, the store or the vault failed: {error}; run it again"
+        ) from error
     finally:
         await stop_client(consumer)
+    if faults:
+        raise faults[0]
     return done
 
 
 async def _copy(
-    consumer: AIOKafkaConsumer, topic: Topic, number: int, shelf: Shelf, vault: Vault
+    consumer: AIOKafkaConsumer,
+    topic: Topic,
+    number: int,
+    shelf: Shelf,
+    vault: Vault,
+    tell: Callable[[Reached], None],
 ) -> Copied:
     place = TopicPartition(topic.name, number)
     consumer.assign([place])
     begin = int((await consumer.beginning_offsets([place]))[place])
+    looked_s = time.time()
     end = await log_end(consumer, place)
     segments = shelf.segments()
     reached = segments[-1].next if segments else 0
+
+    def told(offset: int, since_s: float) -> None:
+        tell(Reached(topic.name, number, offset, begin, end, since_s))
+
     if begin > reached:
+        told(reached, 0.0)
         raise DipperError(
             f"{topic.name} partition {number} begins at offset {begin}, the archive ends at "
             f"{reached}: what stood between was deleted before it was archived"
@@ -92,17 +122,20 @@ async def _copy(
     consumer.seek(place, reached)
     while (position := await consumer.position(place)) < end or taken:
         if position < end and len(taken) < SEGMENT_RECORDS:
-            found = await consumer.getmany(place, timeout_ms=_POLL_MS)
-            taken += [
-                Archived(each.offset, each.key, each.value, tuple(each.headers))
-                for each in found.get(place, ())
+            found = [
+                each
+                for each in (await consumer.getmany(place, timeout_ms=_POLL_MS)).get(place, ())
                 if each.offset < end
             ]
+            if found and not taken:
+                told(first, found[0].timestamp / 1_000)
+            taken += [Archived(r.offset, r.key, r.value, tuple(r.headers)) for r in found]
             continue
         after = end if position >= end else taken[-1].offset + 1
         shelf.append(taken, first, after, vault)
         records += len(taken)
         first, taken = after, []
+    told(first, looked_s)
     return Copied(topic.name, number, records, first, begin)
 
 
