@@ -20,6 +20,7 @@ _NAMES = Dimensions(
     tuple(f"c{n}" for n in range(5)), tuple(f"r{n}" for n in range(40)),
 )  # fmt: skip
 _ROWS = 4_096
+_TRIES = 30
 SHARE_MAX = 0.02
 
 
@@ -65,10 +66,11 @@ def test_metrics_cost_the_hot_path_less_than_two_percent() -> None:
     decision, and its share of a full batch's adding up and log line.
     """
     size = bench.Size(events=12_000, applicants=1_000, history=10, rounds=2)
-    # Before and after the step, and the least: a machine's slow moments are nobody's cost.
-    tries = [(_counting_us(), _batch_us()) for _ in range(3)]
+    # Before and after the step, and the least: a machine's slow moments are nobody's cost, and a
+    # try is short, so that many of them find a quick one beside whatever else is running.
+    tries = [(_counting_us(), _batch_us()) for _ in range(_TRIES)]
     step = bench.bench_step(size).results[0]
-    tries += [(_counting_us(), _batch_us()) for _ in range(3)]
+    tries += [(_counting_us(), _batch_us()) for _ in range(_TRIES)]
     each, batch = map(min, zip(*tries, strict=True))
     without_us = step.cpu_us_per_event - each
     share = (each + batch / _ROWS) / without_us
