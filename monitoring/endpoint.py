@@ -32,15 +32,16 @@ ALWAYS = Health(lambda: None, lambda: None)
 
 @contextmanager
 def serve_metrics(
-    collector: Collector, port: int, host: str = "127.0.0.1", health: Health = ALWAYS
+    collector: Collector | None, port: int, host: str = "127.0.0.1", health: Health = ALWAYS
 ) -> Iterator[int]:
     """Answer GET /metrics, /healthz and /readyz on `host`:`port` (0: any free one); give the port;
-    stop at the end.
+    stop at the end. Without a `collector` the metrics are those of the process alone.
 
     `DipperError` where the port cannot be had.
     """
     registry = CollectorRegistry()
-    registry.register(collector)
+    if collector is not None:
+        registry.register(collector)
     ProcessCollector(registry=registry)
     try:
         server = ThreadingHTTPServer((host, port), _handler(registry, health))

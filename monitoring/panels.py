@@ -51,6 +51,7 @@ def _quantile(share: float, metric: str, by: str = "") -> str:
 _NO_LOAN_ENDED = "no loan has come to its end yet: its last instalment and 30 days must pass"
 _NO_REFERENCE = "no model with a reference has scored 200 applications yet"
 _NO_KEEPER = "`dipper state keep` does not run here, and no worker recovers from a snapshot"
+_NO_ARCHIVER = "no `dipper archive keep` runs here"
 _NO_SHADOW = "no `dipper agents --shadow` runs here"
 _REFUSED = 'reason!="none",reason!="duplicate"'
 
@@ -93,6 +94,24 @@ PIPELINE = Board(
         Panel("Commits, aborts, fences, rebalances", PER_SECOND,
               tuple(Query(_rate(f"dipper_{name}_total"), name)
                     for name in ("commits", "aborts", "fences", "rebalances"))),
+        Panel("Records of a wave", COUNT,
+              (Query(f"{_rate('dipper_events_total')} / {_rate('dipper_waves_total')}", "mean"),),
+              help="A wave ends where an applicant comes again, and before every control event."),
+        Panel("Log, decided, committed, records a second", PER_SECOND,
+              tuple(Query(f"sum(deriv(dipper_partition_{name}offset[$__rate_interval]))", legend)
+                    for name, legend in (("end_", "published"), ("", "decided"),
+                                         ("committed_", "committed"))),
+              help="Markers of transactions take offsets, too."),
+        Panel("Ticks a second", PER_SECOND,
+              (Query(_rate("dipper_control_ticks_total"), "ticks"),),
+              help="Of control, into every partition."),
+        Panel("What runs", COUNT,
+              (Query("count by (version, manifest) (dipper_build_info)",
+                     "{{version}} {{manifest}}"),), "number",
+              help="Workers by version and manifest: two of them while one replaces the other."),
+        Panel("Approvals lost for lack of room", PER_SECOND,
+              (Query(_rate("dipper_no_room_total"), "no room"),),
+              help="A table was full when an approval was to be recorded."),
         Panel("Tables, fullest partition", RATIO,
               (Query("max by (table) (dipper_table_rows / dipper_table_capacity_rows)",
                      "{{table}}"),)),
@@ -114,6 +133,28 @@ PIPELINE = Board(
                      "partition {{partition}}, passed over by a worker")),
               help="Corrupt, or of a state that this engine cannot read; the one before is taken.",
               empty=_NO_KEEPER),
+        Panel("Records behind the commit", COUNT,
+              (Query("max by (partition) (dipper_partition_committed_offset)"
+                     " - max by (partition) (dipper_followed_offset)",
+                     "partition {{partition}}, not followed"),
+               Query("max by (partition) (dipper_partition_committed_offset)"
+                     " - max by (partition) (dipper_snapshot_offset)",
+                     "partition {{partition}}, in no snapshot")),
+              help="What the follower has still to fold, and a new owner of the partition.",
+              empty=_NO_KEEPER),
+        Panel("Records wait for the archive", SECONDS,
+              (Query("max by (topic, partition) (dipper_archive_lag_seconds)",
+                     "{{topic}} {{partition}}"),), empty=_NO_ARCHIVER),
+        Panel("Not archived, and how far Kafka is from deleting", COUNT,
+              (Query("sum by (topic) (dipper_archive_log_end_offset - dipper_archive_offset)",
+                     "{{topic}}, not archived"),
+               Query("min by (topic) (dipper_archive_offset - dipper_archive_log_start_offset)",
+                     "{{topic}}, archived and kept")),
+              help="Records. Below 0: Kafka has deleted what was never archived.",
+              empty=_NO_ARCHIVER),
+        Panel("Runs of the archiver that failed, in an hour", COUNT,
+              (Query("sum(increase(dipper_archive_failures_total[1h]))", "failed"),), "number",
+              empty=_NO_ARCHIVER),
         Panel("Processor", COUNT,
               (Query("rate(process_cpu_seconds_total[$__rate_interval])", "{{instance}}"),),
               help="Cores, by process."),
@@ -158,6 +199,9 @@ DECISIONS = Board(
         Panel("Approved amount by institution, a second", COUNT,
               (Query(_rate("dipper_approved_cents_total", "institution") + " / 100",
                      "{{institution}}"),)),
+        Panel("Notices", PER_SECOND,
+              (Query(_rate("dipper_notices_total", "result"), "{{result}}"),),
+              help="To applicants; repeated: left out; unread: a decision that could not be read."),
         Panel("Approval rate by region", RATIO,
               (Query('sum by (value) (rate(dipper_segment_decided_total{attribute="region",'
                      'verdict="approved"}[$__rate_interval])) / ' +
@@ -225,6 +269,9 @@ MODELS = Board(
         Panel("Applications in the drift window", COUNT,
               (Query("max by (model) (dipper_drift_window_rows)", "{{model}}"),), "number",
               empty=_NO_REFERENCE),
+        Panel("Loans that have come to their end", COUNT,
+              (Query("sum by (model) (dipper_matured_loans_total)", "{{model}}"),),
+              empty=_NO_LOAN_ENDED),
         Panel("Bad loans, as foretold and as they came", COUNT,
               (Query("sum by (model) (dipper_matured_bad_loans_total)", "{{model}}, came"),
                Query("sum by (model) (dipper_matured_expected_bad_loans_total)",

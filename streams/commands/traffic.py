@@ -8,6 +8,8 @@ import typer
 if TYPE_CHECKING:
     from streams.simulate.world import WorldConfig
 
+_SILENT_S_MAX = 30.0  # a broker that is away for longer: somebody must look
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -33,6 +35,9 @@ def traffic(
     ] = 1.0,
     shift_seconds: Annotated[float, typer.Option(min=0, help="When incomes change.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Of the population.")] = 1,
+    health_port: Annotated[
+        int, typer.Option(min=-1, max=65535, help="Port for /healthz; 0 any free one, -1 none.")
+    ] = -1,
 ) -> None:
     """Publish a population's events in real time, and let it react to what is decided.
 
@@ -52,12 +57,16 @@ def traffic(
         income_factor=income_factor,
         shift_ms=int(shift_seconds * 1_000),
     )
-    asyncio.run(_traffic(broker, config, world, seconds))
+    asyncio.run(_traffic(broker, config, world, seconds, health_port))
 
 
-async def _traffic(broker: str, config: Path, world: "WorldConfig", seconds: float) -> None:
+async def _traffic(
+    broker: str, config: Path, world: "WorldConfig", seconds: float, port: int
+) -> None:
     import time
+    from contextlib import ExitStack
 
+    from monitoring.endpoint import Health, serve_metrics
     from streams.broker.topics import count_partitions
     from streams.config import load_deployment
     from streams.demo.tally import Tally
@@ -70,7 +79,21 @@ async def _traffic(broker: str, config: Path, world: "WorldConfig", seconds: flo
     partitions = await count_partitions(broker)
     live = World(world, time.time_ns() // 1_000_000)
     typer.echo(f"{world.applicants} applicants publish {world.rate_per_second:g} events a second")
-    took = await Traffic(broker, live, tally, partitions, list(caps)).run(seconds, stop)
+    turned = [time.monotonic()]
+
+    def on_turn() -> None:
+        turned[0] = time.monotonic()
+
+    def stuck() -> str | None:
+        silent_s = time.monotonic() - turned[0]
+        return None if silent_s < _SILENT_S_MAX else f"nothing published for {silent_s:.0f} s"
+
+    with ExitStack() as stack:
+        if port >= 0:
+            shown = stack.enter_context(serve_metrics(None, port, health=Health(stuck, stuck)))
+            typer.echo(f"health on http://127.0.0.1:{shown}/healthz")
+        traffic = Traffic(broker, live, tally, partitions, list(caps))
+        took = await traffic.run(seconds, stop, on_turn)
     result = tally.summary(took, caps)
     del result["by_institution"]
     typer.echo(", ".join(f"{name} {value}" for name, value in result.items()))

@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import yaml
 from compose_spec import PyCompose
 from typer.main import get_command
 
+from monitoring.endpoint import Health, serve_metrics
 from monitoring.grafana_files import SOURCE
 from streams import cli
 
@@ -49,11 +51,42 @@ def test_every_mounted_file_exists() -> None:
 
 
 def test_long_running_services_say_how_they_are() -> None:
-    """Each service that others wait for, or that decides, has a health check; the private key is
-    in control alone.
+    """Every service has a health check, and its image an exact version."""
+    for name, service in _SERVICES.items():
+        assert "test" in service["healthcheck"], name
+        assert re.search(r":v?\d+\.\d+\.\d+$", service["image"]), name
+
+
+def _asked(service: dict[str, Any]) -> int | None:
+    """Return the port at which a service of ours is asked for its health."""
+    code = service["healthcheck"]["test"][-1]
+    match = re.search(r"http://127\.0\.0\.1:(\d+)/healthz", code)
+    return int(match[1]) if match else None
+
+
+@pytest.mark.parametrize(
+    ("alive", "code"), [(None, 0), ("the loop has not come round for 70 s", 1)]
+)
+def test_the_health_check_of_compose_tells_alive_from_not(alive: str | None, code: int) -> None:
+    """The very command of docker-compose.yml, at another port, ends with 0 where /healthz answers
+    that all is well, and with 1 where it does not; each service of ours has it at its own port.
     """
-    for name in ("kafka", "worker", "keeper", "agents", "prometheus", "grafana"):
-        assert "healthcheck" in _SERVICES[name], name
+    ours = {n: s for n, s in _SERVICES.items() if s["image"].startswith("dipper:")}
+    for name, service in ours.items():
+        option = next(w for w in service["command"] if w.startswith(("--metrics-port", "--health")))
+        assert _asked(service) == int(option.rpartition("=")[2]), name
+    asked = ours["worker"]["healthcheck"]["test"]
+    assert asked[:3] == ["CMD", "python", "-c"]
+    with serve_metrics(None, 0, health=Health(lambda: alive, lambda: None)) as port:
+        words = [sys.executable, "-c", asked[3].replace(":9100/", f":{port}/")]
+        done = subprocess.run(words, capture_output=True, check=False)
+    assert done.returncode == code
+
+
+def test_the_private_key_is_in_control_alone() -> None:
+    """Whoever mounts the configuration and is not control sees an empty file in place of the
+    key.
+    """
     for name, service in _SERVICES.items():
         hidden = "/dev/null:/config/keys/control.key:ro" in service.get("volumes", ())
         mounts = any("/config:" in mount for mount in service.get("volumes", ()))

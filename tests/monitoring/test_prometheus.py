@@ -181,17 +181,19 @@ def test_dashboards_are_what_the_code_says() -> None:
 
 
 def test_queries_name_metrics_that_exist() -> None:
-    """A dashboard or an alert asks only for metrics of the catalogue, and every metric is asked
-    for somewhere.
+    """A dashboard or an alert asks only for metrics of the catalogue with labels that these have,
+    and every metric of the catalogue is asked for somewhere.
     """
-    exprs = [query.expr for _, panel in _PANELS for query in panel.queries]
-    exprs += [rule["expr"] for rule in _alerts().values()]
-    asked = set(re.findall(r"\b((?:dipper|process)_\w+)", " ".join(exprs)))
-    known = set()
+    shown = [query.expr for _, panel in _PANELS for query in panel.queries]
+    alerts = [rule["expr"] for rule in _alerts().values()]
+    asked = set(re.findall(r"\bdipper_\w+", " ".join(shown + alerts)))
+    known: dict[str, set[str]] = {}
     for metric in all_metrics():
-        known |= (
-            {metric.name + suffix for suffix in _SUFFIXES}
-            if metric.kind == "histogram"
-            else {metric.name}
-        )
-    assert asked - known - _FOREIGN == set()
+        suffixes = _SUFFIXES if metric.kind == "histogram" else ("",)
+        known |= {metric.name + suffix: {*metric.labels, "le"} for suffix in suffixes}
+        assert any(metric.name + suffix in asked for suffix in suffixes), metric.name
+    for expr in (*shown, *alerts):
+        for name, _, chosen in re.findall(r"\b((?:dipper|process)_\w+)(\{([^}]*)\})?", expr):
+            assert name in known or name in _FOREIGN, f"{name} in {expr}"
+            labels = set(re.findall(r"(\w+)(?:=|!)", re.sub(r'"[^"]*"', "", chosen)))
+            assert labels <= known.get(name, set()), f"{labels} of {name} in {expr}"
