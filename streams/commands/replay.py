@@ -35,6 +35,15 @@ Scope = Annotated[
         " institution=…, FEATURE=…; repeat for more."
     ),
 ]
+WhatIf = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=N,N,…",
+        help="Try B otherwise: cut_off_ppm=100000,150000 (the name may be left out),"
+        " rate_bps=-100,100 on every rate, cap_bps=5000,20000 of every budget; repeat: each with"
+        " each.",
+    ),
+]
 Group = Annotated[
     list[str] | None,
     typer.Option(help="Declared group for fairness: a category, or NUMBER:CUT; repeat."),
@@ -87,9 +96,7 @@ def replay(
     ] = Mode.frozen,
     label: Label = None,
     report: Annotated[Path | None, typer.Option(help="HTML page to write; needs no net.")] = None,
-    what_if: Annotated[
-        str, typer.Option(metavar="PPM,PPM,…", help="Cut-offs to try in place of B's.")
-    ] = "",
+    what_if: WhatIf = None,
     scope: Scope = None,
     group: Group = None,
     economics: Annotated[
@@ -124,9 +131,9 @@ def replay(
 
     question = Question(
         source=source, policy=first, against=against or str(first), config=config,
-        models=tuple(model or ()), mode=mode.value, labels=label, report=report, cut_offs=what_if,
-        scope=tuple(scope or ()), groups=tuple(group or ()), economics=economics,
-        partitions=partitions or None,
+        models=tuple(model or ()), mode=mode.value, labels=label, report=report,
+        what_if=tuple(what_if or ()), scope=tuple(scope or ()), groups=tuple(group or ()),
+        economics=economics, partitions=partitions or None,
     )  # fmt: skip
     if against is not None and names_decisions(against):
         if model:

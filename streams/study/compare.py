@@ -15,7 +15,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,9 @@ from streams.buffers import Array
 from streams.config import load_deployment
 from streams.deployment import Deployment
 from streams.replay import Progress, ReplayResult, replay
-from streams.study.panel import Panel, answers, asks_who, make_panel
-from streams.study.rejudge import Judged, rejudge
+from streams.study.grid import Ground
+from streams.study.panel import Panel, answers, asks_who, make_panel, named
+from streams.study.rejudge import Judged, Trial, rejudge
 from streams.study.tokens import read_tokens
 
 CHUNK_ROWS = 65_536
@@ -66,9 +67,9 @@ class Comparison:
 
     mode: Mode
     rows: pl.DataFrame
-    """One row a request: id, applicant, request, line, at, type, product, channel, amount_cents,
-    tenor_days, `answers` of both sides as a_… and b_…, same, cause (null where same), bad (null
-    where not known)."""
+    """One row a request: place (in the panel of `ground`, null: not there), id, applicant, request,
+    line, at, type, product, channel, amount_cents, tenor_days, `answers` of both sides as a_… and
+    b_…, same, cause (null where same), bad (null where not known)."""
     panel: Panel
     deployment_b: Deployment
     judged_a: Judged
@@ -76,6 +77,8 @@ class Comparison:
     result: ReplayResult
     seconds: float
     """From opening the source to the answers of both."""
+    ground: Callable[[], Ground]
+    """Gives what B's policies can be tried on under other settings (`streams.study.grid`)."""
 
     def only(self, keep: pl.Series) -> "Comparison":
         """Return the comparison of those requests for which `keep` is true."""
@@ -113,10 +116,14 @@ def compare(
     panel = make_panel(result)
     other = None
     if mode is Mode.CLOSED or sides[0].catalog.sha256 != sides[1].catalog.sha256:
-        other = make_panel(replay_to_files(events, sides[1], partitions))
-    steps, last, side_b = _Chain(panel, sides[1], other, events).steps()
+        result_b = replay_to_files(events, sides[1], partitions)
+        other = make_panel(result_b)
+    chain = _Chain(panel, sides[1], other, events)
+    steps, last, side_b = chain.steps()
+    ground: Callable[[], Ground] = partial(_frozen_ground, chain, result)
     if mode is Mode.CLOSED:
         assert other is not None
+        ground = partial(own_ground, other, result_b, events)
         last = _aligned(panel, other)
         side_b = answers(last, sides[1], "b_")
         steps.append((Cause.FUNDING, _key(side_b, "b_")))
@@ -125,9 +132,8 @@ def compare(
         assert other is not None
         rows = _mark_missing(rows, panel, other)
     rows = with_labels(rows, labels)
-    return Comparison(
-        mode, rows, panel, sides[1], panel.judged, last, result, time.monotonic() - started
-    )
+    seconds = time.monotonic() - started
+    return Comparison(mode, rows, panel, sides[1], panel.judged, last, result, seconds, ground)
 
 
 def replay_to_files(
@@ -200,6 +206,24 @@ def asked_of(panel: Panel, b: Deployment) -> Array:
     return asked
 
 
+def _frozen_ground(chain: "_Chain", result: ReplayResult) -> Ground:
+    return Ground(chain.panel, result, chain.b, chain.trial())
+
+
+def own_ground(panel: Panel, result: ReplayResult, events: str | Path | pl.DataFrame) -> Ground:
+    """Return what the policies of a replay can be tried on under other settings: that replay."""
+    own = panel.deployment
+    trial = Trial(
+        asked_of(panel, own),
+        panel.rows["features"],
+        panel.rows["raw"],
+        panel.rows["pd_ppm"],
+        panel.blocked(own.institution_ids),
+        read_tokens(events, panel.ids, own),
+    )
+    return Ground(panel, result, own, trial)
+
+
 class _Chain:
     """The answers between A and B: features, then models, then policies are B's."""
 
@@ -231,7 +255,8 @@ class _Chain:
 
         def own() -> pl.Series:
             asked, tokens = self._asked_a
-            judged = rejudge(self.own.policies, asked, features_a, raw_a, pd_a, blocked, tokens)
+            trial = Trial(asked, features_a, raw_a, pd_a, blocked, tokens)
+            judged = rejudge(self.own.policies, trial)
             return _key(answers(judged, self.own, ""), "")
 
         if self.other is not None:
@@ -245,13 +270,24 @@ class _Chain:
                     raw_a[:, place] = raw_b[:, places[info.name]]
                     pd_a[:, place] = pd_b[:, places[info.name]]
             steps.append((Cause.MODEL, own()))
-        asked = asked_of(self.panel, self.b)
-        blocked = self.panel.blocked(self.b.institution_ids)
-        tokens = read_tokens(self.events, self.panel.ids, self.b)
-        judged = rejudge(self.b.policies, asked, features_b, raw_b, pd_b, blocked, tokens)
+        judged = rejudge(self.b.policies, self._trial_b(features_b, raw_b, pd_b))
         said = answers(judged, self.b, "b_")
         steps.append((Cause.POLICY, _key(said, "b_")))
         return steps, judged, said
+
+    def trial(self) -> Trial:
+        """Return what B's policies are asked, on the state as A left it."""
+        _, features = self._features()
+        return self._trial_b(
+            features, *score_panel(self.panel, self.b, features, recorded=self.other is None)
+        )
+
+    def _trial_b(
+        self, features: NDArray[np.float64], raw: NDArray[np.float64], pd_ppm: NDArray[np.int64]
+    ) -> Trial:
+        blocked = self.panel.blocked(self.b.institution_ids)
+        tokens = read_tokens(self.events, self.panel.ids, self.b)
+        return Trial(asked_of(self.panel, self.b), features, raw, pd_ppm, blocked, tokens)
 
     def _features(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the features as B defines them: in A's columns, and in B's."""
@@ -301,8 +337,10 @@ def _aligned(panel: Panel, other: Panel) -> Judged:
 
 def _mark_missing(rows: pl.DataFrame, panel: Panel, other: Panel) -> pl.DataFrame:
     """Give the cause `data` to requests that only one side has decided."""
-    missing = pl.Series(_places(panel, other) < 0)
+    places = pl.Series(_places(panel, other))
+    missing = places < 0
     return rows.with_columns(
+        place=places.set(missing, None),
         cause=pl.when(missing).then(pl.lit(Cause.DATA.value)).otherwise(pl.col("cause")),
         same=pl.col("same") & ~missing,
     )
@@ -315,10 +353,11 @@ def _rows(panel: Panel, steps: list[tuple[Cause, pl.Series]], side_b: pl.DataFra
     cause = _causes(keys, [cause for cause, _ in steps])
     request = pl.DataFrame(
         {
+            "place": np.arange(len(head)),
             "at": np.ascontiguousarray(head["at"]),
             "type": np.where(panel.asked["section"] == 1, "drawdown", "application"),
-            "product": _names([p.id for p in own.platform.products], head["product"]),
-            "channel": _names([c.id for c in own.platform.channels], head["channel"]),
+            "product": named([p.id for p in own.platform.products], head["product"]),
+            "channel": named([c.id for c in own.platform.channels], head["channel"]),
             "amount_cents": np.ascontiguousarray(head["amount_cents"]),
             "tenor_days": np.ascontiguousarray(head["tenor_days"]),
         }
@@ -347,11 +386,6 @@ def _causes(keys: list[pl.Series], causes: list[Cause]) -> pl.Series:
         cause = cause.zip_with(~differs, pl.Series([causes[step - 1].value] * len(final)))
         open_ &= ~differs
     return cause
-
-
-def _names(names: list[str], codes: NDArray[Any]) -> pl.Series:
-    place = pl.Series(np.ascontiguousarray(codes).astype(np.int64))
-    return pl.Series(names, dtype=pl.String()).gather(place.set(place < 0, None))
 
 
 def impact(comparison: Comparison) -> Mapping[str, Any]:

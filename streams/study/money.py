@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 import polars as pl
 
 from models.policy.price import PERIOD_DAYS, YEAR_DAYS
+from streams.deployment import Deployment
 from streams.errors import DipperError
 from streams.limits import BPS, PPM
 
@@ -49,6 +50,12 @@ def parse_economics(text: str) -> Economics:
             )
         values[name] = int(value)
     return Economics(**values)
+
+
+def line_products(*sides: Deployment) -> list[str]:
+    """Return the products of any side that are lines, sorted."""
+    products = [product for side in sides for product in side.platform.products]
+    return sorted({product.id for product in products if product.kind == "line"})
 
 
 def earns(rows: pl.DataFrame, lines: list[str]) -> pl.Expr:

@@ -115,6 +115,16 @@ function overview() {
     el("div", {class: "tile"}, el("div", {class: "name"}, "answers that differ"), el("div", {class: "value"}, whole(s.different)), el("div", {class: "was"}, Object.entries(s.causes).map(([name, n]) => `${name} ${whole(n)}`).join(", ") || "no cause"))));
 }
 
+function grid(rows) {
+  const has = (name) => rows.some((x) => x[name] !== null);
+  const signed = (bps) => (bps > 0 ? "+" : bps < 0 ? "−" : "±") + share(Math.abs(bps) / 1e4, 2);
+  const title = "What if the new side had " + [["cut_off_ppm", "every cut-off at"], ["rate_bps", "every yearly rate moved by"], ["cap_bps", "every budget at a share of"]].filter(([name]) => has(name)).map(([, text]) => text).join(", ");
+  return el("div", {}, table(title, [
+    ...(has("cut_off_ppm") ? [["cut-off PD", (x) => share(x.cut_off_ppm / 1e6, 2)]] : []), ...(has("rate_bps") ? [["rate", (x) => signed(x.rate_bps)]] : []), ...(has("cap_bps") ? [["budgets", (x) => share(x.cap_bps / 1e4, 0)]] : []),
+    ["approved", (x) => share(x.approval_rate)], ["bad", (x) => share(x.bad_rate)], ["in", (x) => whole(x.swap_in)], ["out", (x) => whole(x.swap_out)], ["no money left", (x) => whole(x.no_money)], ["lent", (x) => money(x.lent_cents)], ["expected loss", (x) => money(x.loss_cents)], ["expected profit", (x) => money(x.profit_cents)]], rows),
+    el("p", {class: "soft"}, "Take-up is held constant: nobody takes or leaves an offer for its price. Above a policy's last band its last band's terms hold. " + (has("cap_bps") ? "Under other budgets money goes by what each cell itself lends, in the order of the log, and comes back as it did in the replay where that one approved the same request, else when the offer has run out; caps by day and segment are left out." : "Money is as it was seen in the replay.")));
+}
+
 function swaps() {
   const r = D.summary.bad_rates, n = D.summary.swap, estimate = D.summary.swap_in_bad_rate;
   const cell = (name, kind, text) => el("div", {class: kind}, el("div", {class: "soft"}, text), el("div", {class: "big"}, whole(n[name])), el("div", {class: "soft"}, r[name].known ? `bad ${share(r[name].bad_rate)} (${share(r[name].low)} to ${share(r[name].high)}) of ${whole(r[name].known)} known` : "outcome unknown"));
@@ -124,7 +134,7 @@ function swaps() {
       el("div", {class: "head"}, "old approves"), cell("both", "", "both"), cell("only_old", "out", "only old: swap-out"),
       el("div", {class: "head"}, "old declines"), cell("only_new", "in", "only new: swap-in"), cell("neither", "", "neither")), el("p", {class: "soft", style: "margin:12px 0 0"}, guess)),
     el("div", {class: "grid"}, table("Why answers differ", [["cause", (x) => x[0]], ["requests", (x) => whole(x[1])]], Object.entries(D.summary.causes)),
-      D.summary.what_if ? table("What if every cut-off were", [["cut-off PD", (x) => share(x.cut_off_ppm / 1e6, 2)], ["approved", (x) => share(x.approval_rate)], ["bad", (x) => share(x.bad_rate)], ["in", (x) => whole(x.swap_in)], ["out", (x) => whole(x.swap_out)]], D.summary.what_if) : null));
+      D.summary.what_if ? grid(D.summary.what_if) : null));
 }
 
 function slider() {

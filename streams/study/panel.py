@@ -21,6 +21,7 @@ from streams.study.rejudge import ASKED, Judged
 from streams.topology import OUT_DECISION, OUT_EVIDENCE
 
 OUTCOMES = [outcome.name.lower() for outcome in Outcome]
+METHOD_NAMES = list(METHODS)
 _APPROVED = int(Outcome.APPROVED)
 _CAPACITY = int(Outcome.CAPACITY)
 _IDS = pl.Schema(
@@ -121,12 +122,10 @@ def answers(judged: Judged, deployment: Deployment, prefix: str) -> pl.DataFrame
     came_to = np.where(~approved & (came_to == _APPROVED), int(Outcome.DATA), came_to)
     columns: dict[str, Any] = {
         "approved": approved,
-        "outcome": _named(OUTCOMES, came_to),
-        "institution": _named(
-            deployment.institution_ids, np.where(any_, spoken["institution"], -1)
-        ),
-        "policy": _named([info.id for info in infos], np.where(any_, spoken["policy"], -1)),
-        "method": _named(list(METHODS), np.where(approved, spoken["method"], -1)),
+        "outcome": named(OUTCOMES, came_to),
+        "institution": named(deployment.institution_ids, np.where(any_, spoken["institution"], -1)),
+        "policy": named([info.id for info in infos], np.where(any_, spoken["policy"], -1)),
+        "method": named(METHOD_NAMES, np.where(approved, spoken["method"], -1)),
         "pd_ppm": _known(spoken["pd_ppm"], any_ & (spoken["pd_ppm"] >= 0)),
         "band": np.where(any_, spoken["band"], -1),
         "reasons": reasons,
@@ -172,10 +171,11 @@ def _first_reason(masks: NDArray[np.uint64]) -> pl.Series:
     place = np.full(len(masks), -1)
     for bit in range(len(REASONS)):
         place[lowest == np.uint64(1 << bit)] = bit
-    return _named([reason.code for reason in REASONS], place)
+    return named([reason.code for reason in REASONS], place)
 
 
-def _named(names: list[str], codes: NDArray[Any]) -> pl.Series:
+def named(names: list[str], codes: NDArray[Any]) -> pl.Series:
+    """Return the names of codes; null where a code is negative."""
     place = pl.Series(np.ascontiguousarray(codes).astype(np.int64))
     return pl.Series(names, dtype=pl.String()).gather(place.set(place < 0, None))
 

@@ -1,10 +1,12 @@
 """Judge requests again under other policies and models, on the features as they were recorded.
 
 It runs the decide stage itself (`models.policy.judge`) on the vectors that evidence holds. Money is
-as it was seen: an institution whose lease could not hold an offer then cannot hold one now.
+as it was seen: an institution whose lease could not hold an offer then cannot hold one now. Or it
+is that of other caps (`streams.study.pots`).
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,7 @@ from streams.buffers import Array
 from streams.compile import kernel
 from streams.limits import BLOCK
 from streams.schema import VERDICT, Outcome
+from streams.study.pots import Pots, come_back, no_pots, take
 
 ASKED = np.dtype(
     [
@@ -57,6 +60,33 @@ class Judged:
         return Judged(self.verdicts[keep], self.masks[keep], self.count[keep], self.chosen[keep])
 
 
+class Trial(NamedTuple):
+    """What n requests are judged on."""
+
+    asked: Array
+    """ASKED[n]"""
+    features: NDArray[np.float64]
+    """[n, columns of the catalog the policies were compiled for], NaN missing"""
+    raw: NDArray[np.float64]
+    """[n, models], in the order the policies were compiled for"""
+    pd_ppm: NDArray[np.int64]
+    blocked: NDArray[np.uint8]
+    """[n, institutions of the policies]: 1 where that one had no money"""
+    tokens: Array
+    """TOKEN[n, TOKENS], or no row: then no list is asked"""
+
+    def only(self, rows: slice | NDArray[np.int64]) -> "Trial":
+        """Return those requests, in that order."""
+        return Trial(
+            self.asked[rows],
+            self.features[rows],
+            self.raw[rows],
+            self.pd_ppm[rows],
+            self.blocked[rows],
+            self.tokens[rows] if len(self.tokens) else self.tokens,
+        )
+
+
 @kernel
 def _judge_block(
     policies: PolicyTables,
@@ -69,6 +99,7 @@ def _judge_block(
     pd_ppm: NDArray[np.int64],
     blocked: NDArray[np.uint8],
     tokens: Array,
+    pots: Pots,
     order: NDArray[np.int32],
     verdicts: Array,
     masks: NDArray[np.uint64],
@@ -79,8 +110,9 @@ def _judge_block(
 
     Reads ASKED[n], `blocked` [n, institutions]: 1 where an institution had no money, `tokens`
     TOKEN[n, TOKENS] (no row where no list is asked). Writes the rows of VERDICT[n, C], masks, count
-    and chosen; `order` is scratch.
+    and chosen, and `pots` where there are any: then they say who has money. `order` is scratch.
     """
+    caps = pots.free_cents.shape[0] > 0
     begin_block(scratch, rows)
     for column in range(rows):
         i = first + column
@@ -103,30 +135,24 @@ def _judge_block(
             offers = rank(policies, asked[i]["product"], verdicts[i], found, order)
         count[i] = found
         chosen[i] = -1
+        if caps:
+            come_back(pots, pots.base[0] + i)
         for k in range(offers):
             v = order[k]
-            if blocked[i, verdicts[i, v]["institution"]] == 0:
+            if caps:
+                funded = take(pots, pots.base[0] + i, asked[i]["at"], verdicts[i, v : v + 1])
+            else:
+                funded = blocked[i, verdicts[i, v]["institution"]] == 0
+            if funded:
                 chosen[i] = v
                 break
             verdicts[i, v]["outcome"] = _CAPACITY
             verdicts[i, v]["reasons"] |= np.uint64(1) << np.uint64(_CAPACITY_BIT)
 
 
-def rejudge(
-    policies: Policies,
-    asked: Array,
-    features: NDArray[np.float64],
-    raw: NDArray[np.float64],
-    pd_ppm: NDArray[np.int64],
-    blocked: NDArray[np.uint8],
-    tokens: Array,
-) -> Judged:
-    """Return what `policies` say to each request.
-
-    `asked` ASKED[n]; `features` [n, columns of the catalog the policies were compiled for], NaN
-    missing; `raw` and `pd_ppm` [n, models] in the order the policies were compiled for; `blocked`
-    [n, institutions of the policies]; `tokens` TOKEN[n, TOKENS], or no row: then no list is asked.
-    """
+def rejudge(policies: Policies, trial: Trial, pots: Pots | None = None) -> Judged:
+    """Return what `policies` say to each request; without `pots` money is as it was seen."""
+    asked, features, raw, pd_ppm, blocked, tokens = trial
     rows = len(asked)
     assert len(tokens) == rows or not len(policies.tables.listed)
     verdicts = np.zeros((rows, policies.candidates_max), VERDICT)
@@ -137,6 +163,7 @@ def rejudge(
     vectors = np.zeros((features.shape[1], BLOCK + 8))
     block_raw = np.zeros((raw.shape[1], BLOCK))
     block_pd = np.zeros((raw.shape[1], BLOCK), np.int64)
+    pots = no_pots() if pots is None else pots
     for first in range(0, rows, BLOCK):
         part = slice(first, min(first + BLOCK, rows))
         size = part.stop - first
@@ -145,6 +172,6 @@ def rejudge(
         block_pd[:, :size] = pd_ppm[part].T
         _judge_block(
             policies.tables, scratch, asked, first, size, vectors, block_raw, block_pd, blocked,
-            tokens, order, verdicts, masks, count, chosen,
+            tokens, pots, order, verdicts, masks, count, chosen,
         )  # fmt: skip
     return Judged(verdicts, masks, count, chosen)

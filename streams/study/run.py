@@ -16,12 +16,13 @@ from streams.errors import DipperError
 from streams.replay import Progress
 from streams.study.compare import Comparison, Mode, compare, replay_to_files
 from streams.study.deployments import deployment_folder
+from streams.study.grid import Cell, parse_cells
 from streams.study.money import Economics, parse_economics
 from streams.study.page import render
 from streams.study.recorded import read_recorded
 from streams.study.scope import SCOPES, holds, split_scope
 from streams.study.sections import event_file, report_figures
-from streams.study.told import CUT_OFFS_MAX, summarise
+from streams.study.told import summarise
 from streams.study.written import (
     Beside,
     report_beside,
@@ -43,7 +44,7 @@ class Question:
     mode: str = "frozen"
     labels: Path | None = None
     report: Path | None = None
-    cut_offs: str = ""
+    what_if: tuple[str, ...] = ()
     scope: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     economics: str = ""
@@ -58,17 +59,17 @@ def study(
     Raises DipperError, one sentence with the remedy, for whatever is wrong with what was given.
     """
     try:
-        cut_offs, economics = _settings(question)
+        cells, economics = _settings(question)
         comparison = ask(question, on_progress=on_progress)
         if question.report is None:
-            return summarise(comparison, cut_offs)
+            return summarise(comparison, cells, economics)
         figures = report_figures(
             comparison,
             names=(str(question.policy), question.against),
             economics=economics,
             groups=question.groups,
             events=event_file(question.source),
-            cut_offs=cut_offs,
+            cells=cells,
         )
         return _written(question.report, figures)
     except (PolicyError, ModelError) as error:
@@ -82,23 +83,23 @@ def study_beside(
     two sides too.
     """
     try:
-        cut_offs, economics = _settings(question)
+        cells, economics = _settings(question)
         labels = None if question.labels is None else read_labels(question.labels)
         before = read_recorded(question.against, question.source)
         with deployment_folder(question.policy, question.config) as folder:
             # All columns, as a study of two policies: a group may be of one no policy reads.
             deployment = load_deployment(folder, features="all")
             result = replay_to_files(question.source, deployment, question.partitions, on_progress)
-        beside = scoped_beside(set_beside(before, result, labels), question.scope)
+        beside = scoped_beside(set_beside(before, result, question.source, labels), question.scope)
         if question.report is None:
-            return beside, summarise_beside(beside, cut_offs)
+            return beside, summarise_beside(beside, cells, economics)
         figures = report_beside(
             beside,
             names=(question.against, str(question.policy)),
             economics=economics,
             groups=question.groups,
             events=event_file(question.source),
-            cut_offs=cut_offs,
+            cells=cells,
         )
         return beside, _written(question.report, figures)
     except (PolicyError, ModelError) as error:
@@ -128,12 +129,12 @@ def ask(
     return scoped(comparison, question.scope)
 
 
-def _settings(question: Question) -> tuple[list[int], Economics]:
-    """Return cut-offs and economics; DipperError where they, or the report's place, are wrong."""
-    cut_offs, economics = parse_cut_offs(question.cut_offs), parse_economics(question.economics)
+def _settings(question: Question) -> tuple[tuple[Cell, ...], Economics]:
+    """Return cells and economics; DipperError where they, or the report's place, are wrong."""
+    cells, economics = parse_cells(question.what_if), parse_economics(question.economics)
     if question.report is not None and not question.report.parent.is_dir():
         raise DipperError(f"{question.report}: there is no folder {question.report.parent}")
-    return cut_offs, economics
+    return cells, economics
 
 
 def _written(report: Path, figures: dict[str, Any]) -> dict[str, Any]:
@@ -141,19 +142,6 @@ def _written(report: Path, figures: dict[str, Any]) -> dict[str, Any]:
     page = render(figures).encode()
     report.write_bytes(page)
     return {**figures["summary"], "report": str(report), "report_bytes": len(page)}
-
-
-def parse_cut_offs(text: str) -> list[int]:
-    """Return the cut-offs of `100000,150000`, rising, in parts per million."""
-    try:
-        cuts = sorted({int(part.replace("_", "")) for part in text.split(",") if part.strip()})
-    except ValueError as error:
-        raise DipperError(f"--what-if {text}: not whole parts per million ({error})") from error
-    if len(cuts) > CUT_OFFS_MAX or any(not 0 <= cut <= 1_000_000 for cut in cuts):
-        raise DipperError(
-            f"--what-if {text}: at most {CUT_OFFS_MAX} cut-offs, each from 0 to 1,000,000"
-        )
-    return cuts
 
 
 def scoped(comparison: Comparison, scope: tuple[str, ...]) -> Comparison:

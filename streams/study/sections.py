@@ -16,7 +16,8 @@ from streams.deployment import Deployment
 from streams.replay import ReplayResult
 from streams.study.compare import TOLD, Comparison
 from streams.study.fairness import fairness, groups_of
-from streams.study.money import Economics, profit, rough_profit
+from streams.study.grid import Cell
+from streams.study.money import Economics, line_products, profit, rough_profit
 from streams.study.rules import features_of, rule_hits, rule_overlap, trace
 from streams.study.told import summarise
 
@@ -34,21 +35,19 @@ def report_figures(
     economics: Economics,
     groups: Sequence[str] = (),
     events: str = "",
-    cut_offs: list[int] | None = None,
+    cells: Sequence[Cell] = (),
 ) -> dict[str, Any]:
     """Return everything that the page shows of a comparison; JSON holds it."""
-    platforms = (comparison.panel.deployment.platform, comparison.deployment_b.platform)
-    lines = sorted({p.id for platform in platforms for p in platform.products if p.kind == "line"})
-    rows = with_money(comparison.rows, economics, lines)
-    kinds = comparison.panel.asked["section"]
     own, other = comparison.panel.deployment, comparison.deployment_b
+    rows = with_money(comparison.rows, economics, line_products(own, other))
+    kinds = comparison.panel.asked["section"]
     return {
         "names": list(names),
         "versions": [f"policies and models {short_hash(each)}" for each in (own, other)],
         "mode": TOLD[comparison.mode],
         "lacking": {},
         "economics": economics.told(),
-        "summary": summarise(comparison, cut_offs),
+        "summary": summarise(comparison, cells, economics),
         **sections_of_rows(rows),
         "rules": {
             "a": rule_hits(comparison.judged_a, own, kinds),

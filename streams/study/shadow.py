@@ -24,7 +24,7 @@ from streams.evidence import evidence_rows, split_evidence
 from streams.schema import Outcome
 from streams.study.compare import asked_of, score_panel
 from streams.study.panel import Panel
-from streams.study.rejudge import Judged, rejudge
+from streams.study.rejudge import Judged, Trial, rejudge
 from streams.study.tokens import no_tokens
 
 UNREAD = ""  # the institution of evidence that could not be read at all
@@ -107,7 +107,7 @@ class Shadow:
         raw, pd_ppm = score_panel(panel, other, features, recorded=False)
         blocked = np.zeros((len(features), max(1, len(other.institutions))), np.uint8)
         asked = asked_of(panel, other)
-        return rejudge(other.policies, asked, features, raw, pd_ppm, blocked, no_tokens())
+        return rejudge(other.policies, Trial(asked, features, raw, pd_ppm, blocked, no_tokens()))
 
     def _features(self, panel: Panel) -> NDArray[np.float64] | None:
         """Return the shadow's columns by name; None where one that it reads was not computed."""

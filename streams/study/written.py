@@ -13,8 +13,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from streams.replay import ReplayResult
-from streams.study.compare import with_labels
-from streams.study.money import Economics
+from streams.study.compare import own_ground, with_labels
+from streams.study.grid import Cell, what_if
+from streams.study.money import Economics, line_products
 from streams.study.panel import OUTCOMES, Panel, answers, make_panel
 from streams.study.recorded import (
     compare_recorded,
@@ -33,7 +34,6 @@ from streams.study.sections import (
     with_money,
 )
 from streams.study.swaps import swap_in_rate
-from streams.study.told import what_if
 
 MODE = (
     "beside written decisions: the old side is what was decided then, the new one a replay of the"
@@ -69,12 +69,14 @@ class Beside:
     result: ReplayResult
     before: pl.DataFrame
     """What was decided then (`streams.frames.DECISIONS`)."""
+    source: str
+    """What was replayed."""
 
 
 def set_beside(
-    before: pl.DataFrame, result: ReplayResult, labels: pl.DataFrame | None = None
+    before: pl.DataFrame, result: ReplayResult, source: str, labels: pl.DataFrame | None = None
 ) -> Beside:
-    """Set decisions (`streams.frames.DECISIONS`) beside a replay."""
+    """Set decisions (`streams.frames.DECISIONS`) beside the replay of a source."""
     panel = make_panel(result)
     new = pl.concat(
         [
@@ -102,7 +104,7 @@ def set_beside(
             cause="verdict",
         )
     )
-    return Beside(with_labels(rows, labels), panel, result, before)
+    return Beside(with_labels(rows, labels), panel, result, before, source)
 
 
 def answers_written(decisions: pl.DataFrame) -> pl.DataFrame:
@@ -151,12 +153,11 @@ def report_beside(
     economics: Economics,
     groups: Sequence[str] = (),
     events: str = "",
-    cut_offs: list[int] | None = None,
+    cells: Sequence[Cell] = (),
 ) -> dict[str, Any]:
     """Return everything that the page shows, as `streams.study.sections.report_figures`."""
     panel, own = beside.panel, beside.panel.deployment
-    lines = sorted(product.id for product in own.platform.products if product.kind == "line")
-    rows = with_money(beside.rows, economics, lines)
+    rows = with_money(beside.rows, economics, line_products(own))
     mask = np.zeros(len(panel.rows), bool)
     mask[rows["place"].drop_nulls().to_numpy()] = True
     judged, kinds = panel.judged.only(mask), panel.asked["section"][mask]
@@ -167,7 +168,7 @@ def report_beside(
         "mode": MODE,
         "lacking": LACKING,
         "economics": economics.told(),
-        "summary": summarise_beside(beside, cut_offs),
+        "summary": summarise_beside(beside, cells, economics),
         **sections_of_rows(rows),
         "rules": {
             "a": None,
@@ -181,7 +182,9 @@ def report_beside(
     }
 
 
-def summarise_beside(beside: Beside, cut_offs_ppm: list[int] | None = None) -> dict[str, Any]:
+def summarise_beside(
+    beside: Beside, cells: Sequence[Cell] = (), economics: Economics | None = None
+) -> dict[str, Any]:
     """Return `streams.study.recorded.summarise_recorded`, and what a report's head shows."""
     rows = beside.rows
     told = summarise_recorded(rows)
@@ -193,8 +196,9 @@ def summarise_beside(beside: Beside, cut_offs_ppm: list[int] | None = None) -> d
         "approval_rate_after": float(rows["b_approved"].mean() or 0.0),  # type: ignore[arg-type]
         "swap_in_bad_rate": swap_in_rate(rows) or "unknown",
     }
-    if cut_offs_ppm:
-        figures["what_if"] = what_if(rows, cut_offs_ppm)
+    if cells:
+        ground = own_ground(beside.panel, beside.result, beside.source)
+        figures["what_if"] = what_if(ground, rows, cells, economics or Economics())
     return figures
 
 

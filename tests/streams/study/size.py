@@ -22,6 +22,7 @@ from models.train.dataset import read_labels
 from streams.simulate.log import write_log
 from streams.simulate.world import WorldConfig
 from streams.study.compare import compare
+from streams.study.grid import Cell
 from streams.study.money import Economics
 from streams.study.page import render
 from streams.study.sections import report_figures
@@ -88,7 +89,7 @@ def report(events: Path, labels: Path) -> dict[str, float]:
         reported = time.process_time()
         figures = report_figures(
             compared, names=("a", "b"), economics=Economics(), groups=("region", "age_years:40"),
-            events=str(events), cut_offs=[50_000, 100_000],
+            events=str(events), cells=(Cell(50_000), Cell(100_000)),
         )  # fmt: skip
         page = render(figures).encode()
         ended = time.process_time()

@@ -15,6 +15,7 @@ from streams.errors import DipperError
 from streams.limits import DAY_MS
 from streams.study.compare import compare
 from streams.study.fairness import fairness
+from streams.study.grid import Cell
 from streams.study.money import Economics, parse_economics
 from streams.study.page import render
 from streams.study.sections import report_figures
@@ -33,7 +34,7 @@ def page(log: tuple[Path, Path], stricter: Path, tmp_path_factory: pytest.TempPa
     changed = compare(log[0], POLICIES, stricter, labels=read_labels(log[1]))
     figures = report_figures(
         changed, names=("old <b>", "new"), economics=Economics(), groups=("region", "age_years:40"),
-        events=str(log[0]), cut_offs=[50_000, 100_000],
+        events=str(log[0]), cells=(Cell(50_000), Cell(100_000)),
     )  # fmt: skip
     path = tmp_path_factory.mktemp("page") / "report.html"
     path.write_text(render(figures))

@@ -13,6 +13,7 @@ import pytest
 from models.train.dataset import read_labels
 from streams.replay import replay
 from streams.study.compare import Mode, compare
+from streams.study.grid import Cell
 from streams.study.money import Economics
 from streams.study.recorded import read_recorded
 from streams.study.run import Question, study_beside
@@ -39,7 +40,7 @@ def asked(log: tuple[Path, Path], stricter: Path, written: Path) -> tuple[Questi
     """Ask for the report of the stricter deployment beside them."""
     question = Question(
         source=str(log[0]), policy=stricter, against=str(written), labels=log[1],
-        report=written.with_name("report.html"), groups=("region",), cut_offs="50000,100000",
+        report=written.with_name("report.html"), groups=("region",), what_if=("50000,100000",),
     )  # fmt: skip
     return question, *study_beside(question)
 
@@ -51,7 +52,7 @@ def _page(path: Path | None) -> Any:
 
 def test_decisions_tell_what_evidence_tells(log: tuple[Path, Path], written: Path) -> None:
     """Under one deployment what is read from decisions is what is read from the evidence."""
-    beside = set_beside(read_recorded(str(written), ""), replay(log[0], POLICIES))
+    beside = set_beside(read_recorded(str(written), ""), replay(log[0], POLICIES), str(log[0]))
     rows = beside.rows
     assert rows.height == beside.result.decisions.height
     assert rows["same"].all()
@@ -72,7 +73,7 @@ def test_the_page_has_the_figures_of_two_policies(
         orjson.dumps(
             report_figures(
                 both, names=("a", "b"), economics=Economics(), groups=("region",),
-                events=str(log[0]), cut_offs=[50_000, 100_000],
+                events=str(log[0]), cells=(Cell(50_000), Cell(100_000)),
             ),
             option=orjson.OPT_NON_STR_KEYS,
         )
