@@ -231,6 +231,19 @@ AUC = _agents(
 KS = _agents(
     "dipper_ks_ratio", "Kolmogorov-Smirnov gap on known outcomes", _COHORT, "gauge", "score"
 )
+_ARM = ("institution", "experiment", "arm")
+ARM_DECIDED = _agents(
+    "dipper_arm_decided_total", "Verdicts of an experiment by arm; at_random: let in below the "
+    "cut-off, besides", (*_ARM, "verdict"), "counter", "decide",
+)  # fmt: skip
+ARM_MATURED = _agents(
+    "dipper_arm_matured_loans_total", "Loans of an arm whose outcome is known", _ARM, "counter"
+)
+ARM_BAD = _agents("dipper_arm_bad_loans_total", "Of these, loans that went bad", _ARM, "counter")
+ARM_EXPECTED = _agents(
+    "dipper_arm_expected_bad_loans_total", "Of these, bad loans that the PDs foretold", _ARM,
+    "counter", "score",
+)  # fmt: skip
 SHADOW = _agents(
     "dipper_shadow_verdicts_total", "Verdicts by what a shadow says of them; error, empty and "
     "absent: it could not speak", ("institution", "said"), "counter", "decide",
@@ -238,7 +251,7 @@ SHADOW = _agents(
 AGENT_METRICS = (
     WATCHED, NOTICES, FEES, SEGMENTS, DRIFT_ROWS, PSI, PSI_NOISE, FEATURE_MISSING,
     FEATURE_MISSING_REFERENCE, MATURED, MATURED_BAD, MATURED_EXPECTED, MATURED_VARIANCE, VINTAGE,
-    VINTAGE_BAD, AUC, KS, SHADOW,
+    VINTAGE_BAD, AUC, KS, ARM_DECIDED, ARM_MATURED, ARM_BAD, ARM_EXPECTED, SHADOW,
 )  # fmt: skip
 
 

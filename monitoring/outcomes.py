@@ -30,6 +30,7 @@ class Told(NamedTuple):
     model: str
     pd_ppm: int
     at: int
+    arms: tuple[tuple[str, str, str], ...] = ()  # institution, experiment, arm
 
 
 class Ended(NamedTuple):
@@ -94,6 +95,7 @@ class Outcomes:
         self.forgotten = 0
         self.bands: dict[tuple[str, str], Tally] = {}  # model, upper edge of the band
         self.cohorts: dict[tuple[str, str], Tally] = {}  # model, month
+        self.arms: dict[tuple[str, str, str], Tally] = {}
         self.ended: deque[Ended] = deque(maxlen=MATURED_MAX)
 
     def on_approval(self, decision: str, told: Told) -> None:
@@ -162,6 +164,8 @@ class Outcomes:
         band = next((str(e / PPM) for e in PD_EDGES_PPM if told.pd_ppm <= e), "1.0")
         self.bands.setdefault((told.model, band), Tally()).add(pd, bad=bad)
         self.cohorts.setdefault((told.model, cohort), Tally()).add(pd, bad=bad)
+        for arm in told.arms:
+            self.arms.setdefault(arm, Tally()).add(pd, bad=bad)
         months = sorted({month for _, month in self.cohorts})
         for key in [key for key in self.cohorts if key[1] in months[:-COHORTS_MAX]]:
             del self.cohorts[key]

@@ -52,6 +52,7 @@ _NO_LOAN_ENDED = "no loan has come to its end yet: its last instalment and 30 da
 _NO_REFERENCE = "no model with a reference has scored 200 applications yet"
 _NO_KEEPER = "`dipper state keep` does not run here, and no worker recovers from a snapshot"
 _NO_ARCHIVER = "no `dipper archive keep` runs here"
+_NO_EXPERIMENT = "no policy has a challenger or lets anybody in at random, or the agents do not run"
 _NO_SHADOW = "no `dipper agents --shadow` runs here"
 _REFUSED = 'reason!="none",reason!="duplicate"'
 
@@ -291,6 +292,24 @@ MODELS = Board(
               (Query("max by (model, cohort) (dipper_vintage_bad_loans) / "
                      "max by (model, cohort) (dipper_vintage_loans)", "{{model}} {{cohort}}"),),
               "bars", empty=_NO_LOAN_ENDED),
+        Panel("Verdicts by arm of an experiment", PER_SECOND,
+              (Query(_rate("dipper_arm_decided_total", "experiment, arm, verdict"),
+                     "{{experiment}} {{arm}}, {{verdict}}"),),
+              help="at_random: let in by chance below the cut-off, counted besides.",
+              empty=_NO_EXPERIMENT),
+        Panel("Approval rate, champion against challenger", RATIO,
+              (Query('sum by (experiment, arm) (dipper_arm_decided_total{verdict="approved",'
+                     'arm!="at_random"}) / sum by (experiment, arm) (dipper_arm_decided_total > 0)',
+                     "{{experiment}} {{arm}}"),), empty=_NO_EXPERIMENT),
+        Panel("Bad rate, champion against challenger", RATIO,
+              (Query("sum by (experiment, arm) (dipper_arm_bad_loans_total) / "
+                     "sum by (experiment, arm) (dipper_arm_matured_loans_total)",
+                     "{{experiment}} {{arm}}, came"),
+               Query("sum by (experiment, arm) (dipper_arm_expected_bad_loans_total) / "
+                     "sum by (experiment, arm) (dipper_arm_matured_loans_total)",
+                     "{{experiment}} {{arm}}, foretold")), "bars",
+              help="Of loans that have come to their end.",
+              empty=f"{_NO_EXPERIMENT}, or {_NO_LOAN_ENDED}"),
         Panel("Coverage of the shadow", RATIO,
               (Query('sum by (institution) (dipper_shadow_verdicts_total{'
                      'said=~"both|neither|only_live|only_shadow"}) / '

@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 
 from models.reference import Reference, make_reference
 from monitoring import metrics
+from monitoring.arms import Arms
 from monitoring.collector import counts, gauges
 from monitoring.drift import DriftWindow
 from monitoring.outcomes import Outcomes, Told
@@ -41,6 +42,7 @@ class DecisionQuality:
 
     def __init__(self, deployment: Deployment, pace: float = 1.0) -> None:
         self.outcomes = Outcomes(pace)
+        self.arms = Arms(deployment)
         self.decisions = self.repeated = 0
         self.fees: Counter[str] = Counter()
         self.segments: Counter[tuple[str, str, str]] = Counter()
@@ -89,6 +91,7 @@ class DecisionQuality:
                 code = row["features"][column]
                 value = MISSING if np.isnan(code) else values[int(code)]
                 self.segments[name, value, verdict] += 1
+        self.arms.take(rows)
         for row in rows[rows["head"]["chosen"] >= 0]:
             self._on_approval(row)
 
@@ -126,7 +129,8 @@ class DecisionQuality:
         model = self._policies[int(verdict["policy"])][section]
         if model and verdict["pd_ppm"] >= 0:
             decision = f"{int(head['hi']):016x}{int(head['lo']):016x}"
-            told = Told(model, int(verdict["pd_ppm"]), int(head["at"]))
+            arms = tuple(arm[:3] for arm in self.arms.of(verdict, int(head["type"])))
+            told = Told(model, int(verdict["pd_ppm"]), int(head["at"]), arms)
             self.outcomes.on_approval(decision, told)
 
 
@@ -152,6 +156,9 @@ def _watched(deployment: Deployment, place: int) -> _Watched:
 class AgentCollector(Collector):
     """Collects what the agents know: notices by what became of them and, if watched, the quality
     of decisions; `shadow`, where one runs, what it says by institution.
+
+    Both are folds from the log's start: until `caught_up` says that what stood when they began is
+    taken in, neither is shown, so that a restart is a gap and no storm.
     """
 
     def __init__(
@@ -159,7 +166,9 @@ class AgentCollector(Collector):
         notices: Callable[[], Mapping[str, int]],
         quality: DecisionQuality | None,
         shadow: Callable[[], Mapping[tuple[str, str], int]] | None = None,
+        caught_up: Callable[[], bool] = lambda: True,
     ) -> None:
+        self._caught_up = caught_up
         self._notices = notices
         self._quality = quality
         self._shadow = shadow
@@ -167,6 +176,8 @@ class AgentCollector(Collector):
     def collect(self) -> Iterator[Samples]:
         """Yield every metric of the agents that the catalogue names."""
         yield counts(metrics.NOTICES, [((name,), n) for name, n in self._notices().items()])
+        if not self._caught_up():
+            return
         if self._shadow is not None:
             yield counts(metrics.SHADOW, self._shadow().items())
         quality = self._quality
@@ -176,6 +187,7 @@ class AgentCollector(Collector):
                                        (("repeated",), quality.repeated)])  # fmt: skip
         yield counts(metrics.FEES, [((name,), fee) for name, fee in sorted(quality.fees.items())])
         yield counts(metrics.SEGMENTS, sorted(quality.segments.items()))
+        yield from _arms(quality)
         yield from _drift(quality)
         yield from _outcomes(quality.outcomes)
 
@@ -196,6 +208,14 @@ def _drift(quality: DecisionQuality) -> Iterator[Samples]:
     yield gauges(
         metrics.FEATURE_MISSING_REFERENCE, [(labels, one.missing_reference) for labels, one in each]
     )
+
+
+def _arms(quality: DecisionQuality) -> Iterator[Samples]:
+    ended = sorted(quality.outcomes.arms.items())
+    yield counts(metrics.ARM_DECIDED, sorted(quality.arms.decided.items()))
+    yield counts(metrics.ARM_MATURED, [(labels, tally.loans) for labels, tally in ended])
+    yield counts(metrics.ARM_BAD, [(labels, tally.bad) for labels, tally in ended])
+    yield counts(metrics.ARM_EXPECTED, [(labels, tally.expected) for labels, tally in ended])
 
 
 def _outcomes(outcomes: Outcomes) -> Iterator[Samples]:

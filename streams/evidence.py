@@ -98,16 +98,26 @@ def read_candidates(data: bytes, deployment: Deployment) -> pl.DataFrame:
     )
 
 
-def _chances(deployment: Deployment, verdicts: Any, sections: Any) -> dict[str, Any]:
-    """Return the arm of each verdict, and the chance that it had where its score alone was against
-    it: both follow from the policy that the verdict names.
+def section_of(kind: EventType) -> int:
+    """Return the section of a policy that decides a request of this kind."""
+    return _SECTION_OF[kind]
+
+
+def chances(deployment: Deployment, verdicts: Any, sections: Any) -> tuple[Any, Any]:
+    """Return of each verdict whether its score alone was against it where chance may overrule that,
+    and the chance, 0 to 1: both follow from the policy that it names. `sections` int64[verdicts].
     """
     tables = deployment.policies.tables
-    arms = tables.policies["arm"][verdicts["policy"]]
     section = tables.policies["section"][verdicts["policy"], sections]
     share = tables.sections["random_ppm"][section] / PPM
     refused = verdicts["reasons"] & ~np.uint64(1 << CAPACITY)
-    part = (refused == np.uint64(1 << SCORE_ABOVE_CUT_OFF)) & (share > 0)
+    return (refused == np.uint64(1 << SCORE_ABOVE_CUT_OFF)) & (share > 0), share
+
+
+def _chances(deployment: Deployment, verdicts: Any, sections: Any) -> dict[str, Any]:
+    """Return the columns arm and propensity."""
+    arms = deployment.policies.tables.policies["arm"][verdicts["policy"]]
+    part, share = chances(deployment, verdicts, sections)
     return {
         "arm": _named(ARMS, arms - 1),
         "propensity": pl.Series(share).set(pl.Series(~part), None),

@@ -15,6 +15,7 @@ from faust.types import StreamT
 
 from monitoring.quality import DecisionQuality
 from streams.agents.app import make_app
+from streams.agents.caught import Caught
 from streams.broker.client import Kind
 from streams.control.keys import Verify
 from streams.topology import EVENTS, EVIDENCE
@@ -25,11 +26,19 @@ _LOAN, _TICK = b'"loan"', b'"tick"'
 
 
 class QualityAgents:
-    """Feeds `quality`; `verify` checks ticks and our own loans, as the step does."""
+    """Feeds `quality`; `verify` checks ticks and our own loans, as the step does; `caught` hears
+    how far they are.
+    """
 
     def __init__(
-        self, bootstrap: str, kind: Kind, quality: DecisionQuality, verify: Verify
+        self,
+        bootstrap: str,
+        kind: Kind,
+        quality: DecisionQuality,
+        verify: Verify,
+        caught: Caught,
     ) -> None:
+        self._caught = caught
         self._quality = quality
         self._verify = verify
         self.failed = asyncio.Event()
@@ -42,8 +51,10 @@ class QualityAgents:
     async def _on_evidence(self, stream: StreamT[bytes]) -> None:
         assert isinstance(stream, Stream)
         try:
-            async for records in stream.take(_TOGETHER, within=_WAIT_S):
-                self._quality.on_evidence(b"".join(records))
+            async for events in stream.take_events(_TOGETHER, within=_WAIT_S):
+                self._quality.on_evidence(b"".join(event.value or b"" for event in events))
+                for event in events:
+                    self._caught.reach(event.message.tp, event.message.offset)
         except Exception as error:
             self._fail(error)
             raise
@@ -52,9 +63,10 @@ class QualityAgents:
         assert isinstance(stream, Stream)
         try:
             async for event in stream.events():
+                at = event.message
                 if event.value is not None:
-                    at = event.message
                     self._on_event(at.partition, event.value, at.offset)
+                self._caught.reach(at.tp, at.offset)
         except Exception as error:
             self._fail(error)
             raise

@@ -11,6 +11,7 @@ from faust import Stream
 from faust.types import StreamT
 
 from streams.agents.app import REMEMBERED_IDS, Remembered, make_app
+from streams.agents.caught import Caught
 from streams.broker.client import Kind
 from streams.study.shadow import Seen, Shadow
 from streams.topology import EVIDENCE
@@ -21,9 +22,10 @@ _ID_BYTES = 16  # with which a record begins: its decision's id
 
 
 class ShadowAgent:
-    """Feeds `shadow` with what stands on `dipper.evidence`."""
+    """Feeds `shadow` with what stands on `dipper.evidence`; `caught` hears how far it is."""
 
-    def __init__(self, bootstrap: str, kind: Kind, shadow: Shadow) -> None:
+    def __init__(self, bootstrap: str, kind: Kind, shadow: Shadow, caught: Caught) -> None:
+        self._caught = caught
         self._shadow = shadow
         self._known = Remembered(REMEMBERED_IDS)
         self.failed = asyncio.Event()
@@ -39,6 +41,8 @@ class ShadowAgent:
                 seen = [Seen(event.key or b"", event.value or b"") for event in events]
                 new = (each for each in seen if self._known.add(each.value[:_ID_BYTES]))
                 self._shadow.take(new)
+                for event in events:
+                    self._caught.reach(event.message.tp, event.message.offset)
         except Exception as error:
             self.failure = error
             self.failed.set()

@@ -51,6 +51,7 @@ async def _agents(
     from monitoring.logs import start_logs
     from monitoring.quality import AgentCollector, DecisionQuality
     from streams.agents.app import Notifier, reason_notices
+    from streams.agents.caught import Caught, last_records
     from streams.agents.quality import QualityAgents
     from streams.agents.run import Agents, run_agents
     from streams.agents.shadow import ShadowAgent
@@ -61,6 +62,7 @@ async def _agents(
     from streams.reasons.refusals import Reasoner
     from streams.signals import stop_event
     from streams.study.shadow import Shadow
+    from streams.topology import EVENTS, EVIDENCE
     from streams.versions import with_versions
 
     start_logs()
@@ -69,6 +71,7 @@ async def _agents(
     await count_partitions(broker)
     notifier = Notifier(broker, kind)
     running: list[Agents] = [notifier]
+    folds: list[Caught] = []
     quality = reasons = shadowed = None
     port, host = place
     if config is not None:
@@ -77,14 +80,18 @@ async def _agents(
         reasons = Notifier(broker, kind, reason_notices(Reasoner(deployment)))
         running.append(reasons)
         verify = verifier(load_trusted(config))
-        running.append(QualityAgents(broker, kind, quality, verify))
+        folds.append(Caught(await last_records(broker, (EVIDENCE, EVENTS))))
+        running.append(QualityAgents(broker, kind, quality, verify, folds[-1]))
         if shadow is not None:
             shadowed = Shadow(deployment, load_deployment(shadow, features="all"))
-            running.append(ShadowAgent(broker, kind, shadowed))
+            folds.append(Caught(await last_records(broker, (EVIDENCE,))))
+            running.append(ShadowAgent(broker, kind, shadowed, folds[-1]))
     with ExitStack() as stack:
         if port >= 0:
             said = shadowed.counts if shadowed is not None else None
-            collector = AgentCollector(lambda: notifier.counts, quality, said)
+            collector = AgentCollector(
+                lambda: notifier.counts, quality, said, lambda: all(fold.up for fold in folds)
+            )
             shown = stack.enter_context(serve_metrics(collector, port, host))
             typer.echo(f"metrics on http://{host}:{shown}/metrics")
         typer.echo(f"agents run on {broker}")

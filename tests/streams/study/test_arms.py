@@ -14,14 +14,15 @@ from tests.naive.logs import START
 _PEOPLE = 400
 
 
-def requests(count: int) -> pl.DataFrame:
-    """Return a log of requests for a loan, each of another applicant."""
+def requests(count: int, amount_cents: int = 1_000) -> pl.DataFrame:
+    """Return a log of requests for a loan, each of another applicant and a cent above the last."""
     lines = [{"type": "tick", "at": START}]
     for number in range(count):
         lines.append(
             {
                 "type": "application", "id": "r", "applicant": f"p{number}", "at": START + number,
-                "product": "instalment_loan", "channel": "app", "amount_cents": 1_000 + number,
+                "product": "instalment_loan", "channel": "app",
+                "amount_cents": amount_cents + number,
                 "tenor_days": 30, "income_cents": 900_000,
             }
         )  # fmt: skip
