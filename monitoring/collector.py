@@ -14,7 +14,7 @@ from monitoring import metrics
 from monitoring.meter import Histogram, WorkerMeter
 from monitoring.metrics import Metric
 from streams import counters
-from streams.limits import DAY_MS, SEGMENT_DAYS
+from streams.limits import DAY_MS, PPM, SEGMENT_DAYS
 from streams.schema import CAPS, LEASE, Cap
 from streams.state.tables import State
 
@@ -213,10 +213,12 @@ def _segments(
         starts = dict(zip(institutions, state.institutions["day_starts_ms"].tolist(), strict=False))
         now = int(state.partition[0]["time"])
         for row, name in zip(state.segments, names, strict=False):
-            caps[name] += int(row["share_cents"])
             day = (now + starts[name[0]]) // DAY_MS
             place = day % SEGMENT_DAYS if row["daily"] else 0
+            part_ppm = int(row["equal_ppm"])
             if not row["daily"] or int(row["day"][place]) == day:
                 used[name] += int(row["used_cents"][place])
+                part_ppm += int(row["moved_ppm"][place])
+            caps[name] += int(row["cap_cents"]) * part_ppm // PPM
     yield gauges(metrics.SEGMENT_CAP, caps.items() if states else ())
     yield gauges(metrics.SEGMENT_USED, used.items() if states else ())

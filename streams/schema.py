@@ -192,7 +192,7 @@ SPAN_FIELDS = (
 )  # fmt: skip
 INT_FIELDS = (
     "at", "amount_cents", "tenor_days", "principal_cents", "interest_cents", "fee_cents",
-    "penalty_cents", "due_at", "partition", "seq",
+    "penalty_cents", "due_at", "partition", "seq", "segment", "day", "part_ppm",
 )  # fmt: skip
 FLOAT_FIELDS = ("value",)
 
@@ -204,7 +204,7 @@ FLOAT_FIELDS = ("value",)
 ) = range(len(SPAN_FIELDS))  # fmt: skip
 (
     INT_AT, INT_AMOUNT, INT_TENOR, INT_PRINCIPAL, INT_INTEREST, INT_FEE, INT_PENALTY, INT_DUE_AT,
-    INT_PARTITION, INT_SEQ,
+    INT_PARTITION, INT_SEQ, INT_SEGMENT, INT_DAY, INT_PART_PPM,
 ) = range(len(INT_FIELDS))  # fmt: skip
 FLOAT_VALUE = 0
 SPAN_CATEGORY_0 = len(SPAN_FIELDS)  # category attribute k: span SPAN_CATEGORY_0 + k
@@ -255,7 +255,7 @@ EVENT = np.dtype(
             "id_len product channel kind signal status step",
         ),
         ("issuer", "i4"),  # institution code, -1: another lender
-        *_fields("i4", "institution cap tenor_days partition"),
+        *_fields("i4", "institution cap tenor_days partition segment day part_ppm"),
         *_fields(
             "i8",
             "seq at amount_cents principal_cents interest_cents fee_cents penalty_cents due_at",

@@ -34,8 +34,9 @@ from streams.counters import EVENTS, REFUSED, WAVES
 from streams.funding.answers import apply_answer, expire_offers
 from streams.funding.leases import give_back, grant
 from streams.funding.loan_events import apply_loan
-from streams.funding.moves import NO_SEGMENT, emit_move
+from streams.funding.moves import NO_SEGMENT, emit_move, emit_part
 from streams.funding.reserve import choose_funded
+from streams.funding.segments import day_of, move_part
 from streams.limits import BLOCK, LATE_MS_MAX
 from streams.record import record
 from streams.schema import CAPS, EventType, FundingMove, LineState, LoanStep, Refusal
@@ -254,6 +255,7 @@ def _decide(core: Core, batch: Batch, out: Out, i: int, applicant: int, column: 
                 state, core.names, out, _MOVE_RESERVE, verdicts[v]["institution"],
                 verdicts[v]["cap"], events[i]["key_lo"], events[i]["key_hi"],
                 verdicts[v]["amount_cents"], events[i]["at"], i, work.decision[0]["segments"],
+                day_of(state.institutions, verdicts[v]["institution"], events[i]["at"]),
             )  # fmt: skip
 
 
@@ -326,6 +328,9 @@ def _control(state: State, names: Names, work: Work, out: Out, events: Array, i:
 @kernel
 def _move_lease(state: State, names: Names, out: Out, events: Array, i: int) -> None:
     """Grant what the treasury has cut from a cap, or give back as much as is free of a recall."""
+    if events[i]["part_ppm"] > 0:
+        _move_part(state, names, out, events, i)
+        return
     lease = events[i]["institution"] * CAPS + events[i]["cap"]
     amount = i64(events[i]["amount_cents"])
     move = _MOVE_GRANT
@@ -336,7 +341,25 @@ def _move_lease(state: State, names: Names, out: Out, events: Array, i: int) -> 
         amount = give_back(state.leases, lease, amount)
     emit_move(
         state, names, out, move, events[i]["institution"], events[i]["cap"], np.uint64(0),
-        np.uint64(0), amount, state.partition[0]["time"], i, NO_SEGMENT,
+        np.uint64(0), amount, state.partition[0]["time"], i, NO_SEGMENT, -1,
+    )  # fmt: skip
+
+
+@kernel
+def _move_part(state: State, names: Names, out: Out, events: Array, i: int) -> None:
+    """Grant or give back a part of a cap by day or segment, as a lease of money."""
+    institution = i64(events[i]["institution"])
+    grants = events[i]["type"] == _GRANT
+    wanted = i64(events[i]["part_ppm"])
+    if not grants:
+        wanted = -wanted
+    moved = move_part(
+        state.institutions, state.segments, institution, events[i]["segment"], events[i]["day"],
+        wanted, state.partition[0]["time"],
+    )  # fmt: skip
+    emit_part(
+        state, names, out, _MOVE_GRANT if grants else _MOVE_RETURN, institution, events[i]["cap"],
+        events[i]["segment"], events[i]["day"], abs(moved), i,
     )  # fmt: skip
 
 

@@ -60,6 +60,8 @@ _FUND_RESERVED = literal(',"reserved_cents":')
 _FUND_DRAWN = literal(',"drawn_cents":')
 _FUND_OVERDRAWN = literal(',"overdrawn_cents":')
 _FUND_SEGMENTS = literal(',"segments":')
+_FUND_DAY = literal(',"day":')
+_FUND_PART = literal(',"part_ppm":')
 _FUND_PARTITION = literal(',"partition":')
 _COMMA = ord(",")
 _APPROVED = literal("approved")
@@ -373,9 +375,13 @@ def put_funding(
     partition: int,
     source: int,
     segments: np.uint64,
+    day: int,
+    part_ppm: int,
 ) -> None:
     """Write one move on a lease, keyed by institution, with the pots as they stand after it.
-    `segments`: those of an offer, one bit each, written where there is one.
+
+    `segments`: those that it counts on, one bit each, written where there is one, with the day that
+    counts (-1: none) and how much of that cap the treasury moves (-1: it is money that moves).
     """
     data = out.data
     key_start = out.used[1]
@@ -406,6 +412,12 @@ def put_funding(
     if segments != 0:
         at = put_place(data, at, _LITERALS, _FUND_SEGMENTS)
         at = put_int(data, at, i64(segments))
+        if day >= 0:
+            at = put_place(data, at, _LITERALS, _FUND_DAY)
+            at = put_int(data, at, day)
+        if part_ppm >= 0:
+            at = put_place(data, at, _LITERALS, _FUND_PART)
+            at = put_int(data, at, part_ppm)
     at = put_place(data, at, _LITERALS, _FUND_PARTITION)
     at = put_int(data, at, partition)
     at = put_place(data, at, _LITERALS, _END)

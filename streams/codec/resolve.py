@@ -32,12 +32,15 @@ from streams.schema import (
     FLOAT_VALUE,
     INT_AMOUNT,
     INT_AT,
+    INT_DAY,
     INT_DUE_AT,
     INT_FEE,
     INT_INTEREST,
+    INT_PART_PPM,
     INT_PARTITION,
     INT_PENALTY,
     INT_PRINCIPAL,
+    INT_SEGMENT,
     INT_SEQ,
     INT_TENOR,
     INTS,
@@ -312,6 +315,9 @@ def _fill_numbers(symbols: Symbols, data: Array, kind: int, raw: Array, event: A
     event["due_at"] = numbers[INT_DUE_AT]
     event["partition"] = numbers[INT_PARTITION]
     event["seq"] = numbers[INT_SEQ]
+    event["segment"] = numbers[INT_SEGMENT]
+    event["day"] = numbers[INT_DAY]
+    event["part_ppm"] = numbers[INT_PART_PPM]
     if kind == _SIGNAL and raw["floats_present"] & _VALUE_BIT != _NO_BITS:
         event["value"] = raw["floats"][FLOAT_VALUE]
     if kind != _APPLICATION:

@@ -5,16 +5,27 @@ All arrays are indexed by EventType or by slot (`streams/schema.py`); masks have
 
 import numpy as np
 
-from streams.limits import AMOUNT_CENTS_MAX, ATTRIBUTES_MAX, ID_BYTES_MAX, TOKEN_BYTES_MAX
+from streams.limits import (
+    AMOUNT_CENTS_MAX,
+    ATTRIBUTES_MAX,
+    DAY_MS,
+    ID_BYTES_MAX,
+    PPM,
+    SEGMENTS_MAX,
+    TOKEN_BYTES_MAX,
+)
 from streams.schema import (
     INT_AMOUNT,
     INT_AT,
+    INT_DAY,
     INT_DUE_AT,
     INT_FEE,
     INT_INTEREST,
+    INT_PART_PPM,
     INT_PARTITION,
     INT_PENALTY,
     INT_PRINCIPAL,
+    INT_SEGMENT,
     INT_SEQ,
     INT_TENOR,
     INTS,
@@ -75,6 +86,7 @@ _TOKENS = (SPAN_DEVICE, SPAN_PHONE, SPAN_ID_DOC, SPAN_BANK_ACCOUNT)
 _MONEY = (INT_PRINCIPAL, INT_INTEREST, INT_FEE, INT_PENALTY)
 _CATEGORIES = tuple(range(SPAN_CATEGORY_0, SPAN_CATEGORY_0 + ATTRIBUTES_MAX))
 _LEASE = (INT_PARTITION, INT_SEQ, INT_AMOUNT)
+_PART = (INT_SEGMENT, INT_DAY, INT_PART_PPM)
 _FIELDS: dict[EventType, tuple[tuple[int, ...], ...]] = {
     # type: needed spans, needed ints, further spans, further ints
     EventType.APPLICATION: (
@@ -110,8 +122,8 @@ _FIELDS: dict[EventType, tuple[tuple[int, ...], ...]] = {
         (*_MONEY, INT_DUE_AT),
     ),
     EventType.TICK: ((), (INT_PARTITION, INT_SEQ, INT_AT), (), ()),
-    EventType.GRANT: ((SPAN_INSTITUTION, SPAN_CAP), _LEASE, (), ()),
-    EventType.RECALL: ((SPAN_INSTITUTION, SPAN_CAP), _LEASE, (), ()),
+    EventType.GRANT: ((SPAN_INSTITUTION, SPAN_CAP), _LEASE, (), _PART),
+    EventType.RECALL: ((SPAN_INSTITUTION, SPAN_CAP), _LEASE, (), _PART),
     EventType.PREPARE: ((SPAN_VERSION,), (INT_PARTITION, INT_SEQ), (), ()),
     EventType.ACTIVATE: ((SPAN_VERSION,), (INT_PARTITION, INT_SEQ), (), ()),
     EventType.PAUSE: ((SPAN_INSTITUTION,), (INT_PARTITION, INT_SEQ), (), ()),
@@ -126,10 +138,11 @@ INTS_CARRIED = np.array([mask_of(*row[1], *row[3]) for row in _ROWS], np.uint64)
 LENGTH_MAX = np.full(SPANS, TOKEN_BYTES_MAX)
 LENGTH_MAX[[SPAN_ID, SPAN_APPLICANT]] = ID_BYTES_MAX
 INT_MIN = np.zeros(INTS, np.int64)
-INT_MIN[[INT_AT, INT_DUE_AT, INT_TENOR, INT_SEQ]] = 1
+INT_MIN[[INT_AT, INT_DUE_AT, INT_TENOR, INT_SEQ, INT_PART_PPM]] = 1
 INT_MAX = np.full(INTS, AMOUNT_CENTS_MAX)
 INT_MAX[[INT_AT, INT_DUE_AT]] = AT_MAX
 INT_MAX[[INT_TENOR, INT_SEQ, INT_PARTITION]] = (TENOR_DAYS_MAX, SEQ_MAX, PARTITION_MAX)
+INT_MAX[[INT_SEGMENT, INT_DAY, INT_PART_PPM]] = (SEGMENTS_MAX - 1, AT_MAX // DAY_MS, PPM)
 
 # Names that become codes: the vocabulary of each span, -1 none, and the spans of each type.
 VOCABULARY = np.full(SPANS, -1)

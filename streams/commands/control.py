@@ -264,7 +264,7 @@ async def _control(
         typer.echo(sentence)
     port, host = place
     async with (
-        ControlProcess(broker, count, key, deployment.caps, verify) as control,
+        ControlProcess(broker, count, key, deployment.caps, verify, deployment.segments) as control,
         Ingress(broker, count, institutions, key.sign) as ingress,
     ):
         with ExitStack() as stack:

@@ -6,7 +6,7 @@ died in between writes them again, and no partition takes a number twice.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import orjson
 from aiokafka import TopicPartition
@@ -15,6 +15,7 @@ from streams.broker.client import log_end, make_consumer, stop_client
 from streams.control.records import Caps, Entry, Order
 from streams.control.treasury import Treasury
 from streams.errors import DipperError
+from streams.funding.segments import SegmentCap
 from streams.schema import Cap
 from streams.topology import FUNDING
 
@@ -31,13 +32,15 @@ def write_record(treasury: Treasury, entries: Iterable[Entry]) -> bytes:
     return orjson.dumps({"kept": treasury.kept(), "entries": waiting})
 
 
-def read_record(value: bytes | None, caps: Caps, partitions: int) -> tuple[Treasury, list[Entry]]:
+def read_record(
+    value: bytes | None, caps: Caps, partitions: int, segments: Sequence[SegmentCap] = ()
+) -> tuple[Treasury, list[Entry]]:
     """Return the treasury and the orders of its last round; a new one where there is no record."""
     if value is None:
-        return Treasury(caps, partitions), []
+        return Treasury(caps, partitions, None, segments), []
     record = orjson.loads(value)
     entries = [Entry(partition, text.encode()) for partition, text in record["entries"]]
-    return Treasury(caps, partitions, record["kept"]), entries
+    return Treasury(caps, partitions, record["kept"], segments), entries
 
 
 class Budgets:

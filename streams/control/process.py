@@ -16,7 +16,7 @@ to each partition whose time is before it. If two processes run at once, a parti
 
 import asyncio
 import time
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, Self
 
@@ -42,6 +42,7 @@ from streams.control.records import (
 )
 from streams.control.treasury import Treasury
 from streams.errors import DipperError
+from streams.funding.segments import SegmentCap
 from streams.limits import SECOND_MS
 from streams.tasks import end
 from streams.topology import CLOCK, CONTROL, EVENTS
@@ -54,8 +55,8 @@ _POLL_MS = 200
 class ControlProcess:
     """Writes control events of one deployment: `async with ControlProcess(...) as control:`.
 
-    Takes the broker, how many partitions `dipper.events` has, the private key, the caps, and what
-    tells our own older records (the key's own signature where not given).
+    Takes the broker, how many partitions `dipper.events` has, the private key, the caps, what tells
+    our own older records (the key's own signature where not given), and caps by day and segment.
     """
 
     def __init__(
@@ -65,15 +66,17 @@ class ControlProcess:
         key: Ed25519PrivateKey,
         caps: Caps,
         verify: Verify | None = None,
+        segments: Sequence[SegmentCap] = (),
     ) -> None:
         self._bootstrap = bootstrap
         self._partitions = [TopicPartition(EVENTS.name, n) for n in range(partitions)]
         self._clock = TopicPartition(CLOCK.name, 0)
         self._key = key
         self._caps = caps
+        self._segments = segments
         self._verify = verify or verifier([Trusted(key.public_key())])
         self._log = ControlLog(key.sign, caps, [Position()] * partitions)
-        self.treasury = Treasury(caps, partitions)
+        self.treasury = Treasury(caps, partitions, None, segments)
         self._producer: AIOKafkaProducer
         self._consumer: AIOKafkaConsumer
         self._note: dict[TopicPartition, int] = {}
@@ -95,7 +98,7 @@ class ControlProcess:
         positions = await find_positions(self._consumer, self._partitions, self._verify)
         self._log = ControlLog(self._key.sign, self._caps, positions)
         kept = (await read_bodies(self._bootstrap)).get(KEY)
-        self.treasury, waiting = read_record(kept, self._caps, len(positions))
+        self.treasury, waiting = read_record(kept, self._caps, len(positions), self._segments)
         if kept is None:
             await self._keep([])
         await self._write(self._log.again(waiting))

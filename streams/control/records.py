@@ -32,11 +32,18 @@ class Entry(NamedTuple):
 
 
 class Share(NamedTuple):
-    """The part of one cap that a partition is granted."""
+    """The part of one cap that a partition is granted.
+
+    Where `part_ppm` is not 0 it is, instead of money, so much of a cap by day or segment: the place
+    of that among those of its institution, and its day, 0 where it is none by day.
+    """
 
     institution: str
     cap: Cap
     amount_cents: int
+    segment: int = 0
+    day: int = 0
+    part_ppm: int = 0
 
 
 def tick(partition: int, seq: int, at: int) -> bytes:
@@ -47,15 +54,19 @@ def tick(partition: int, seq: int, at: int) -> bytes:
 
 
 def grant(partition: int, seq: int, share: Share) -> bytes:
-    """Return a grant of a lease without its signature."""
+    """Return a grant of a lease, or of a part, without its signature."""
+    part = b""
+    if share.part_ppm:
+        part = b',"segment":%d,"day":%d,"part_ppm":%d' % share[3:]
     return (
-        b'{"type":"grant","partition":%d,"seq":%d,"institution":%s,"cap":"%s","amount_cents":%d}'
+        b'{"type":"grant","partition":%d,"seq":%d,"institution":%s,"cap":"%s","amount_cents":%d%s}'
         % (
             partition,
             seq,
             orjson.dumps(share.institution),
             share.cap.name.lower().encode(),
             share.amount_cents,
+            part,
         )
     )
 

@@ -12,27 +12,34 @@ If it dies between 2 and 3, nothing was ordered; after 3, the orders are publish
 partition takes a number once. Nothing here reads a clock, a file or a network.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from streams.control.book import Book, Place, Pots
+from streams.control.level import level
+from streams.control.part_leases import PartLeases
 from streams.control.records import Caps, Order, Share, first_shares
 from streams.errors import DipperError
+from streams.funding.segments import SegmentCap
 from streams.schema import Cap
-
-LEAST = 10_000  # what is free is left where it lies when a partition's share is so small a part
-POOR, RICH = 0.5, 1.25  # of an equal share of what is free: below it is helped, above it helps
 
 
 class Treasury:
     """Budgets of one deployment over its partitions.
 
-    Takes the caps, how many partitions there are, and what `kept` gave before, None at the start:
-    then each cap is cut into equal shares, as control grants them first.
+    Takes the caps, how many partitions there are, what `kept` gave before (None at the start: then
+    each cap is cut into equal shares, as control grants them first), and caps by day and segment.
     """
 
-    def __init__(self, caps: Caps, partitions: int, kept: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        caps: Caps,
+        partitions: int,
+        kept: Mapping[str, Any] | None = None,
+        segments: Sequence[SegmentCap] = (),
+    ) -> None:
         self.book = Book()
+        self.parts = PartLeases(segments, partitions, kept.get("parts", ()) if kept else ())
         self._partitions = partitions
         self._caps: dict[Place, int] = {
             (institution, cap): amount
@@ -65,12 +72,16 @@ class Treasury:
             "places": [
                 [place[0], place[1].name, cap, self._granted[place], self._recalls[place]]
                 for place, cap in self._caps.items()
-            ]
+            ],
+            "parts": self.parts.kept(),
         }
 
     def take(self, move: Mapping[str, Any]) -> None:
         """Count one record of `dipper.funding`; a repeat counts once."""
-        if self.book.take(move) and move["type"] == "lease-return":
+        if not self.book.take(move):
+            return
+        self.parts.take(move)
+        if move["type"] == "lease-return" and "part_ppm" not in move:
             place = move["institution"], Cap[move["cap"].upper()]
             self._returned[place][move["partition"]] += move["amount_cents"]
             self._answers[place][move["partition"]] += 1
@@ -104,7 +115,7 @@ class Treasury:
                 self._granted[place][order.partition] += order.share.amount_cents
             else:
                 self._recalls[place][order.partition] += 1
-        return orders
+        return orders + self.parts.plan()
 
     def _plan(self, place: Place) -> Iterator[Order]:
         everywhere = range(self._partitions)
@@ -115,31 +126,6 @@ class Treasury:
         ]
         free = [pots.get(n, Pots()).free + coming[n] for n in everywhere]
         headroom = self._caps[place] - self.leased(place)
-        share = (sum(free) + headroom) // self._partitions
         waiting = [self._recalls[place][n] > self._answers[place][n] for n in everywhere]
-        poor = [n for n in everywhere if free[n] < POOR * share and not waiting[n]]
-        if share * LEAST < self._caps[place]:
-            poor = []
-        for n in sorted(poor, key=free.__getitem__):
-            amount = min(headroom, share - free[n])
-            if amount > 0:
-                headroom -= amount
-                yield Order(n, "grant", Share(*place, amount))
-        part = headroom // self._partitions
-        if not poor and part * LEAST >= self._caps[place] > 0:
-            # A cap that was raised: an equal part to each.
-            for n in everywhere:
-                yield Order(n, "grant", Share(*place, part))
-            return
-        missing = -headroom if headroom < 0 else self._wanted(free, poor, share)
-        for n in sorted(everywhere, key=free.__getitem__, reverse=True):
-            spare = free[n] if headroom < 0 else free[n] - share
-            enough = headroom < 0 or free[n] > RICH * share
-            amount = min(missing, spare)
-            if amount > 0 and enough and not waiting[n]:
-                missing -= amount
-                yield Order(n, "recall", Share(*place, amount))
-
-    @staticmethod
-    def _wanted(free: list[int], poor: list[int], share: int) -> int:
-        return sum(share - free[n] for n in poor)
+        for n, verb, amount in level(self._caps[place], free, headroom, waiting):
+            yield Order(n, verb, Share(*place, amount))

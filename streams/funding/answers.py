@@ -99,7 +99,7 @@ def _open_line(state: State, names: Names, out: Out, events: Array, i: int, offe
         draw(state.leases, institution * CAPS + cap, amount)
         emit_move(
             state, names, out, _MOVE_DRAW, institution, cap, offers[offer]["lo"],
-            offers[offer]["hi"], amount, events[i]["at"], i, NO_SEGMENT,
+            offers[offer]["hi"], amount, events[i]["at"], i, NO_SEGMENT, -1,
         )  # fmt: skip
     end_offer(state, offer, _OPENED)
 

@@ -153,7 +153,7 @@ def _disburse(
     draw(state.leases, lease, principal)
     emit_move(
         state, names, out, _MOVE_DRAW, institution, cap, lo, hi, principal, events[i]["at"], i,
-        NO_SEGMENT,
+        NO_SEGMENT, -1,
     )  # fmt: skip
     if principal < amount:
         rest = amount - principal
@@ -161,7 +161,7 @@ def _disburse(
         use_segments(state, institution, offers[offer]["segments"], offers[offer]["day"], -rest)
         emit_move(
             state, names, out, _MOVE_RELEASE, institution, cap, lo, hi, rest, events[i]["at"], i,
-            NO_SEGMENT,
+            offers[offer]["segments"], offers[offer]["day"],
         )  # fmt: skip
 
 
@@ -207,7 +207,7 @@ def _move_principal(
     emit_move(
         state, names, out, _MOVE_REPAY if amount_cents > 0 else _MOVE_REVERSE, institution, cap,
         offers[offer]["lo"], offers[offer]["hi"], abs(amount_cents), events[i]["at"], i,
-        NO_SEGMENT,
+        offers[offer]["segments"], -1,
     )  # fmt: skip
 
 

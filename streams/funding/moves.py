@@ -35,9 +35,10 @@ def emit_move(
     at: int,
     source: int,
     segments: np.uint64,
+    day: int,
 ) -> None:
     """Count the move, check that the lease still balances, and write the record unless output is
-    off. `segments`: those of an offer that is reserved.
+    off. It counts on `segments`, and of those by day only on `day` (-1: on none of them).
     """
     partition = state.partition
     partition[0]["funding_seq"] += 1
@@ -45,7 +46,27 @@ def emit_move(
     if partition[0]["mute"] == 0:
         put_funding(
             out, names, state.leases, institution, cap, move, lo, hi, amount_cents,
-            partition[0]["funding_seq"], at, partition[0]["number"], source, segments,
+            partition[0]["funding_seq"], at, partition[0]["number"], source,
+            segments, day, -1,
+        )  # fmt: skip
+
+
+@kernel
+def emit_part(
+    state: State, names: Names, out: Out, move: int, institution: int, cap: int, segment: int,
+    day: int, part_ppm: int, source: int,
+) -> None:  # fmt: skip
+    """Count and write that so much of a cap by day or segment came here, or went; no money moved.
+
+    `segment`: its place among those of its institution.
+    """
+    partition = state.partition
+    partition[0]["funding_seq"] += 1
+    if partition[0]["mute"] == 0:
+        put_funding(
+            out, names, state.leases, institution, cap, move, np.uint64(0), np.uint64(0), 0,
+            partition[0]["funding_seq"], partition[0]["time"], partition[0]["number"], source,
+            np.uint64(1) << np.uint64(segment), day, part_ppm,
         )  # fmt: skip
 
 
@@ -67,7 +88,7 @@ def give_up_reservation(
         use_segments(state, institution, offers[offer]["segments"], offers[offer]["day"], -amount)
         emit_move(
             state, names, out, move, institution, cap, offers[offer]["lo"], offers[offer]["hi"],
-            amount, at, source, NO_SEGMENT,
+            amount, at, source, offers[offer]["segments"], offers[offer]["day"],
         )  # fmt: skip
 
 

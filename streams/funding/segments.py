@@ -1,9 +1,11 @@
 """Caps by day and by segment: what else an offer must fit, beside the lease of its institution.
 
-A cap is cut once, in equal parts a partition, and no treasury moves the parts: a day begins without
-an order, and each part is hard by itself. A request counts on the day of its own `at`. Promised is
-what `reserve` takes; what is given up again comes back, also to its day; repaid principal comes
-back to a segment, but not to a day.
+A partition holds a part of each cap, in parts per million of it: the equal one when a day or a
+deployment begins, without an order; then the treasury moves parts from where there is plenty to
+where little is left, by recall and grant. Each part is hard by itself, and all of them together are
+never more than a million, so no cap is exceeded, also where a version says another amount. A
+request counts on the day of its own `at`. Promised is what `reserve` takes; what is given up again
+comes back, also to its day; repaid principal comes back to a segment, but not to a day.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,11 +20,12 @@ from models.policy.platform import Caps, Institution, Platform, Segment
 from models.policy.policies import CatalogColumn, Policies
 from streams.buffers import Array
 from streams.compile import i64, kernel
-from streams.limits import DAY_MS, SEGMENT_DAYS, SEGMENTS_MAX
+from streams.limits import DAY_MS, LATE_MS_MAX, PPM, SEGMENT_DAYS, SEGMENTS_MAX
 from streams.schema import Cap
 from streams.state.tables import State
 
 MINUTE_MS = 60_000
+LATE_DAYS = LATE_MS_MAX // DAY_MS + 1
 _ALL = (1 << 64) - 1
 _CODES = 64  # that a mask tells apart
 _EVERY, _ONE, _NOTHING = np.uint64(_ALL), np.uint64(1), np.uint64(0)
@@ -167,9 +170,9 @@ def _bits(codes: Sequence[int]) -> int:
     return sum(1 << code for code in set(codes)) or _ALL
 
 
-def share_cents(cap_cents: int, partition: int, partitions: int) -> int:
-    """Return a partition's part of a cap: equal parts, the remainder to the first ones."""
-    part, rest = divmod(cap_cents, partitions)
+def equal_ppm(partition: int, partitions: int) -> int:
+    """Return a partition's equal part of every cap: the remainder goes to the first ones."""
+    part, rest = divmod(PPM, partitions)
     return part + (1 if partition < rest else 0)
 
 
@@ -187,7 +190,13 @@ def write_segments(state: State, caps: Sequence[SegmentCap], institutions: Seque
         row["cap"], row["daily"], row["attribute"] = cap.cap, cap.daily, cap.attribute
         row["products"], row["bands"], row["values"] = cap.products, cap.bands, cap.values
         row["random"] = cap.at_random
-        row["share_cents"] = share_cents(cap.amount_cents, number, count)
+        row["cap_cents"], row["equal_ppm"] = cap.amount_cents, equal_ppm(number, count)
+
+
+@kernel
+def part_cents(cap_cents: int, part_ppm: int) -> int:
+    """Return what a part of a cap is, rounded down: int64 holds neither factor times the other."""
+    return cap_cents // PPM * part_ppm + cap_cents % PPM * part_ppm // PPM
 
 
 @kernel
@@ -237,13 +246,26 @@ def segments_can_hold(
         if not _has(mask, row - start):
             continue
         used = i64(0)
+        part_ppm = i64(state.segments[row]["equal_ppm"])
+        place = day % SEGMENT_DAYS
         if state.segments[row]["daily"] == 0:
-            used = i64(state.segments[row]["used_cents"][0])
-        elif state.segments[row]["day"][day % SEGMENT_DAYS] == day:
-            used = i64(state.segments[row]["used_cents"][day % SEGMENT_DAYS])
-        if used + amount_cents > state.segments[row]["share_cents"]:
+            place = 0
+        if state.segments[row]["daily"] == 0 or state.segments[row]["day"][place] == day:
+            used = i64(state.segments[row]["used_cents"][place])
+            part_ppm += state.segments[row]["moved_ppm"][place]
+        if used + amount_cents > part_cents(state.segments[row]["cap_cents"], part_ppm):
             return False
     return True
+
+
+@kernel
+def _begin_day(segments: Array, row: int, day: int) -> None:
+    """Let a cap by day know that day, unless its place is a later one's."""
+    place = day % SEGMENT_DAYS
+    if segments[row]["day"][place] < day:
+        segments[row]["day"][place] = day
+        segments[row]["used_cents"][place] = 0
+        segments[row]["moved_ppm"][place] = 0
 
 
 @kernel
@@ -264,8 +286,50 @@ def use_segments(
         if segments[row]["daily"] == 0:
             segments[row]["used_cents"][0] += amount_cents
         elif day >= 0:
-            if segments[row]["day"][place] < day:
-                segments[row]["day"][place] = day
-                segments[row]["used_cents"][place] = 0
+            _begin_day(segments, row, day)
             if segments[row]["day"][place] == day:
                 segments[row]["used_cents"][place] += amount_cents
+
+
+@kernel
+def _needed_ppm(cap_cents: int, used_cents: int) -> int:
+    """Return the smallest part of a cap that holds what is used, a million where none does."""
+    low, high = i64(0), i64(PPM)
+    while low < high:
+        middle = (low + high) // 2
+        if part_cents(cap_cents, middle) >= used_cents:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+@kernel
+def move_part(
+    institutions: Array, segments: Array, institution: int, segment: int, day: int, wanted_ppm: int,
+    time: int,
+) -> int:  # fmt: skip
+    """Add to the part of a cap that lies here, or (negative) give back as much as is not used.
+    Return what was moved, by the same sign.
+
+    `segment`: its place among those of its institution; `day`: 0 where it is no cap by day. A day
+    that no request at this `time` may name moves nothing: its place could be another one's.
+    """
+    row = i64(institutions[institution]["segment_start"]) + segment
+    if row >= institutions[institution]["segment_stop"]:
+        return 0
+    place = i64(0)
+    if segments[row]["daily"] == 1:
+        today = day_of(institutions, institution, time)
+        if day > today + 1 or day < today - LATE_DAYS:
+            return 0
+        _begin_day(segments, row, day)
+        place = day % SEGMENT_DAYS
+    held = i64(segments[row]["equal_ppm"]) + segments[row]["moved_ppm"][place]
+    if wanted_ppm > 0:
+        moved = min(wanted_ppm, PPM - held)
+    else:
+        spare = held - _needed_ppm(segments[row]["cap_cents"], segments[row]["used_cents"][place])
+        moved = -min(-wanted_ppm, max(spare, 0))
+    segments[row]["moved_ppm"][place] += moved
+    return i64(moved)

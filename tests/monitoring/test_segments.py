@@ -48,8 +48,9 @@ def _registry(deployment: Deployment, states: list[State]) -> CollectorRegistry:
 def test_a_scrape_shows_caps_by_day_and_segment(
     segmented: Deployment, at_ms: int, daily_cents: int
 ) -> None:
-    """Shares of all partitions make the cap, to the cent; use of a standing cap is the sum, of a
-    cap by day that of the day which partition time is in, in the institution's calendar.
+    """Parts of all partitions make the cap, less than a cent a partition lost; use of a
+    standing cap is the sum, of a cap by day that of the day which partition time is in, in the
+    institution's calendar.
     """
     states = [_state(segmented, number) for number in range(2)]
     for number, state in enumerate(states):
@@ -61,7 +62,9 @@ def test_a_scrape_shows_caps_by_day_and_segment(
     registry = _registry(segmented, states)
     for cap in segmented.segments:
         labels = {"institution": cap.institution, "segment": cap.name}
-        assert registry.get_sample_value("dipper_segment_cap_cents", labels) == cap.amount_cents
+        shown = registry.get_sample_value("dipper_segment_cap_cents", labels)
+        assert shown is not None
+        assert 0 <= cap.amount_cents - shown < 2
         used = registry.get_sample_value("dipper_segment_used_cents", labels)
         if not cap.daily:
             assert used == 1_200

@@ -149,6 +149,7 @@ class Books:
     moves: int = 0  # funding records so far
     # By place of a cap by day or segment, and day where it is by day: what is promised and lent.
     segments: dict[tuple[int, int | None], int] = field(default_factory=dict)
+    parts: dict[tuple[int, int | None], int] = field(default_factory=dict)  # moved, ppm
     timers: list[tuple[int, int, Offer]] = field(default_factory=list)  # when, low half of id
 
     def wait(self, offer: Offer, until: int) -> None:

@@ -20,8 +20,8 @@ from streams.schema import (
 )
 from tests.naive.books import Books, Id, Line, Loan, Offer
 
-Emit = Callable[[FundingMove, tuple[int, int], Id | None, int, int, int], None]
-"""Writes a funding record: move, institution and cap, decision, amount, time, mask of segments."""
+Emit = Callable[[FundingMove, tuple[int, int], Id | None, int, int, int, int], None]
+"""Writes a funding record: move, institution and cap, decision, amount, time, segments, day."""
 
 
 class Lending:
@@ -69,11 +69,13 @@ class Lending:
             if not (repaid and self.segments[place].daily):
                 used = self.books.segments.get(key, 0)
                 self.books.segments[key] = used + signs.get(move, -1) * amount
-        mask = 0
-        if move is FundingMove.RESERVE and offer.segments:
+        mask, day = 0, -1
+        if move is not FundingMove.DRAW and offer.segments:
             offer_first = self.first_segment(offer.institution)
             mask = sum(1 << place - offer_first for place in offer.segments)
-        self.emit(move, (offer.institution, offer.cap), offer.id, amount, at, mask)
+            if not repaid:
+                day = (offer.asked_at + self.segments[offer_first].day_starts_ms) // DAY_MS
+        self.emit(move, (offer.institution, offer.cap), offer.id, amount, at, mask, day)
 
     def first_segment(self, institution: int) -> int:
         """Return the place of an institution's first cap by day or segment."""

@@ -56,6 +56,7 @@ class LogMaker:
 
     def __init__(self, deployment: Deployment, seed: int) -> None:
         self.random = random.Random(seed)
+        self.dice = random.Random(seed)  # of its own: a row more changes no later one
         self.deployment = deployment
         self.step = NaiveStep(deployment, self.partition, self.partitions, verify)
         self.log: list[Row] = []
@@ -313,6 +314,23 @@ class LogMaker:
         amount = self.random.choice([0, 10_000, 5_000_000])
         recall = self.random.random() < 0.6
         self.grant(institution, self.random.choice(list(Cap)), amount, recall)
+        if self.deployment.segments and self.dice.random() < 0.6:
+            self._part(institution)
+
+    def _part(self, institution: str) -> None:
+        """Grant or recall a part of a cap by day or segment, now and then of none that there is."""
+        caps = [cap for cap in self.deployment.segments if cap.institution == institution]
+        segment = self.dice.randrange(len(caps) + 1)
+        day = 0
+        if segment < len(caps) and caps[segment].daily:
+            day = (self.now + caps[segment].day_starts_ms) // DAY_MS
+            day += self.dice.choice([0, 0, 0, 0, -1, 1, 2, -9, -20])
+        cap = caps[segment].cap if segment < len(caps) else Cap.OUTSTANDING
+        ppm = self.dice.choice([1, 1, 50_000, 200_000, 1_000_000])
+        share = Share(institution, cap, 0, segment, day, ppm)
+        record = grant(self.partition, self.step.books.seq + 1, share)
+        recall = self.dice.random() < 0.5
+        self.control(record.replace(b'"grant"', b'"recall"') if recall else record)
 
     def _command(self) -> None:
         """Pause or resume an institution, prepare or activate a version, known or not."""

@@ -158,11 +158,13 @@ class Writer:
         move: FundingMove,
         where: tuple[int, int],
         decision: Id | None,
-        what: tuple[int, int, int, int],
+        what: tuple[int, ...],
         lease: Lease,
         offset: int,
     ) -> Record:
-        """`where`: institution, cap; `what`: seq, time, amount, segments; `lease` as it stands."""
+        """`where`: institution, cap; `what`: seq, time, amount, segments, day, part; `lease` as it
+        stands.
+        """
         institution = self.deployment.institution_ids[where[0]]
         fields: dict[str, Any] = {
             "type": move.name.lower().replace("_", "-"),
@@ -182,5 +184,8 @@ class Writer:
         }
         if what[3]:
             fields["segments"] = what[3]
+            fields |= {
+                name: n for name, n in zip(("day", "part_ppm"), what[4:], strict=True) if n >= 0
+            }
         fields["partition"] = self.partition
         return Record(OUT_FUNDING, offset, institution.encode(), json_text(fields).encode())

@@ -18,7 +18,7 @@ from models.policy.tokens import TOKENS
 from models.scorecard import parse_scorecard
 from streams.config import vocabulary_of
 from streams.deployment import Deployment
-from streams.limits import AHEAD_MS_MAX, CLOSED_LOAN_MS, IDLE_MS, LATE_MS_MAX
+from streams.limits import AHEAD_MS_MAX, CLOSED_LOAN_MS, DAY_MS, IDLE_MS, LATE_MS_MAX, PPM
 from streams.schema import (
     Cap,
     EventType,
@@ -124,9 +124,11 @@ class NaiveStep:
         amount: int,
         at: int,
         segments: int = 0,
+        day: int = -1,
+        part_ppm: int = -1,
     ) -> None:
         self.books.moves += 1
-        what = (self.books.moves, at, amount, segments)
+        what = (self.books.moves, at, amount, segments, day, part_ppm)
         lease = self.books.leases[where]
         self._records.append(self.writer.move(move, where, id, what, lease, self._offset))
 
@@ -237,6 +239,9 @@ class NaiveStep:
             self._sweep()
             return
         where = event["institution"], event["cap"]
+        if event["part_ppm"]:
+            self._move_part(event, where)
+            return
         lease, amount, move = books.leases[where], event["amount_cents"], FundingMove.GRANT
         if event["type"] == EventType.GRANT:
             lease.granted += amount
@@ -246,6 +251,31 @@ class NaiveStep:
             lease.free -= amount
             lease.returned += amount
         self._emit(move, where, None, amount, books.time or 0)
+
+    def _move_part(self, event: Event, where: tuple[int, int]) -> None:
+        """Take a part of a cap by day or segment, or give back what of it is not used."""
+        grants, day, moved = event["type"] == EventType.GRANT, event["day"], 0
+        names = [cap.institution for cap in self.live.segments]
+        mine = self.deployment.institution_ids[where[0]]
+        if event["segment"] < names.count(mine):
+            place = names.index(mine) + event["segment"]
+            cap = self.live.segments[place]
+            today = (self.books.time or 0) + cap.day_starts_ms
+            if not cap.daily or -8 <= day - today // DAY_MS <= 1:
+                key = place, day if cap.daily else None
+                held = self._held_ppm(*key)
+                used, lowest = self.books.segments.get(key, 0), 0
+                if used > 0:  # the least part, rounded down, that holds what is used
+                    lowest = min(-(-used * PPM // max(cap.amount_cents, 1)), PPM)
+                most = PPM - held if grants else max(held - lowest, 0)
+                moved = min(event["part_ppm"], most)
+                self.books.parts[key] = self.books.parts.get(key, 0) + moved * (1 if grants else -1)
+        move = FundingMove.GRANT if grants else FundingMove.LEASE_RETURN
+        self._emit(move, where, None, 0, self.books.time or 0, 1 << event["segment"], day, moved)
+
+    def _held_ppm(self, place: int, day: int | None) -> int:
+        part, rest = divmod(PPM, self.partitions)
+        return part + (self.partition < rest) + self.books.parts.get((place, day), 0)
 
     def _sweep(self) -> None:
         """Forget what no feature looks at any more, and applicants with nothing left."""
@@ -399,9 +429,9 @@ class NaiveStep:
         )
 
     def _has_room(self, place: int, at: int, amount: int) -> bool:
-        part, rest = divmod(self.live.segments[place].amount_cents, self.partitions)
-        share = part + (self.partition < rest)
-        return self.books.segments.get(self.lending.day(place, at), 0) + amount <= share
+        key = self.lending.day(place, at)
+        share = self.live.segments[place].amount_cents * self._held_ppm(*key) // PPM
+        return self.books.segments.get(key, 0) + amount <= share
 
     def _approve(
         self,

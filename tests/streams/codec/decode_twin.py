@@ -23,7 +23,7 @@ _TEXTS = [
 ]  # fmt: skip
 _INTS = [
     "at", "amount_cents", "tenor_days", "principal_cents", "interest_cents", "fee_cents",
-    "penalty_cents", "due_at", "partition", "seq",
+    "penalty_cents", "due_at", "partition", "seq", "segment", "day", "part_ppm",
 ]  # fmt: skip
 _NAMED = [
     "product", "channel", "kind", "signal", "status", "step", "issuer", "institution", "cap",
@@ -31,6 +31,7 @@ _NAMED = [
 _TOKENS = ["device", "phone", "id_doc", "bank_account"]
 _LOAN_MONEY = ["principal_cents", "interest_cents", "fee_cents", "penalty_cents"]
 _PERSON = ["id", "applicant", "at"]
+_PART = ["segment", "day", "part_ppm"]
 
 # Type: fields that it needs, fields that it may have; an application also all attributes.
 FIELDS_OF = {
@@ -48,8 +49,8 @@ FIELDS_OF = {
         [*_TOKENS, *_LOAN_MONEY, "due_at", "decision", "issuer"],
     ),
     "tick": (["partition", "seq", "at"], []),
-    "grant": (["partition", "seq", "institution", "cap", "amount_cents"], []),
-    "recall": (["partition", "seq", "institution", "cap", "amount_cents"], []),
+    "grant": (["partition", "seq", "institution", "cap", "amount_cents"], _PART),
+    "recall": (["partition", "seq", "institution", "cap", "amount_cents"], _PART),
     "prepare": (["partition", "seq", "version"], []),
     "activate": (["partition", "seq", "version"], []),
     "pause": (["partition", "seq", "institution"], []),
@@ -61,6 +62,9 @@ _RANGES = {
     "tenor_days": (1, 36_500),
     "partition": (0, 2**31 - 1),
     "seq": (1, 2**52),
+    "segment": (0, 61),
+    "day": (0, 2**52 // 86_400_000),
+    "part_ppm": (1, 1_000_000),
 }
 
 

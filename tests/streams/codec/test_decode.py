@@ -242,6 +242,10 @@ CHANGED: list[tuple[str, dict[str, Any], Refusal]] = [
     ("grant", {"institution": "nobody"}, Refusal.UNKNOWN_KIND),
     ("grant", {"cap": "daily"}, Refusal.UNKNOWN_KIND),
     ("grant", {"partition": 2**31}, Refusal.OUT_OF_RANGE),
+    ("grant", {"segment": 61, "day": 20_000, "part_ppm": 1_000_000}, Refusal.NONE),
+    ("grant", {"segment": 62}, Refusal.OUT_OF_RANGE),
+    ("recall", {"part_ppm": 0}, Refusal.OUT_OF_RANGE),
+    ("recall", {"part_ppm": 1_000_001}, Refusal.OUT_OF_RANGE),
     ("tick", {"seq": 0}, Refusal.OUT_OF_RANGE),
     ("tick", {"seq": None, "at": -1}, Refusal.MISSING_FIELD),
 ]

@@ -7,7 +7,6 @@ import pytest
 
 from streams.control.parts import PartBook
 from streams.deployment import Deployment
-from streams.funding.segments import share_cents
 from streams.limits import SEGMENT_DAYS
 from streams.topology import OUT_FUNDING
 from tests.naive.logs import LogMaker
@@ -30,17 +29,14 @@ def _moves(maker: LogMaker) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("seed", range(sized(6)))
 def test_caps_by_day_and_segment_are_the_twin_s(segmented: Deployment, seed: int) -> None:
     """With such caps the step still writes what plain Python does; the log of funding alone adds up
-    to what both hold, and no partition goes beyond its share of any.
+    to what both hold, parts that are moved among it, and no partition goes beyond any cap.
     """
     maker = LogMaker(segmented, 5_000 + seed).make(ROWS)
     wanted = [record for records in maker.expected for record in records]
     for size in SIZES:
         step = make_step(segmented)
         assert not first_difference(maker, run_log(step, maker.log, size), wanted)
-    caps = [
-        cap._replace(amount_cents=share_cents(cap.amount_cents, maker.partition, maker.partitions))
-        for cap in segmented.segments
-    ]
+    caps = segmented.segments
     book = PartBook(caps)
     for move in _moves(maker):
         book.take(move)
@@ -55,6 +51,8 @@ def test_caps_by_day_and_segment_are_the_twin_s(segmented: Deployment, seed: int
         row = rows[place]
         known = day is None or row["day"][day % SEGMENT_DAYS] == day
         assert not known or row["used_cents"][(day or 0) % SEGMENT_DAYS] == used
+        moved = maker.step.books.parts.get((place, day), 0)
+        assert not known or row["moved_ppm"][(day or 0) % SEGMENT_DAYS] == moved
 
 
 def test_generated_logs_reach_these_caps(segmented: Deployment) -> None:
@@ -71,7 +69,7 @@ def test_generated_logs_reach_these_caps(segmented: Deployment) -> None:
             book.take(move)
         told |= {name for _, name, _ in book.exceeded()}
         for place, cap in enumerate(segmented.segments):
-            share = share_cents(cap.amount_cents, maker.partition, maker.partitions)
+            share = cap.amount_cents // maker.partitions
             mine = (v for k, v in book.most.items() if k[:2] == (cap.institution, cap.name))
             fullest[place] = max(fullest[place], max(mine, default=0) / share)
     assert min(fullest.values()) > 0.75, fullest

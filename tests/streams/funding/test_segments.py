@@ -10,7 +10,8 @@ import pytest
 from models.policy.errors import PolicyError
 from streams.config import load_deployment
 from streams.errors import VersionError
-from streams.funding.segments import share_cents
+from streams.funding.segments import equal_ppm, part_cents
+from streams.limits import PPM
 from streams.versions import save_version
 from tests.naive.deployments import SEGMENTS, write_deployment, write_segments
 
@@ -71,10 +72,15 @@ def test_a_version_changes_how_much_but_not_what(folder: Path, tmp_path: Path) -
         save_version(folder, other)
 
 
-@pytest.mark.parametrize("cap_cents", [0, 1, 7, 10**14])
-def test_shares_of_all_partitions_are_the_cap(cap_cents: int) -> None:
-    """The parts add up to the cap to the cent, and no two differ by more than one cent."""
+@pytest.mark.kernel
+@pytest.mark.parametrize("cap_cents", [0, 1, 7, 999_999, 10**14])
+def test_equal_parts_of_all_partitions_are_the_cap(cap_cents: int) -> None:
+    """Equal parts are a million together, and in cents the cap less what is rounded down: less than
+    a cent a partition.
+    """
     for count in (1, 3, 8):
-        parts = [share_cents(cap_cents, n, count) for n in range(count)]
-        assert sum(parts) == cap_cents
-        assert max(parts) - min(parts) <= 1
+        parts = [equal_ppm(n, count) for n in range(count)]
+        assert sum(parts) == PPM
+        cents = [int(part_cents(cap_cents, part)) for part in parts]
+        assert cents == [cap_cents * part // PPM for part in parts]
+        assert 0 <= cap_cents - sum(cents) < count
