@@ -150,6 +150,9 @@ def read_schedule(path: Path) -> Schedule:
         _check_months(text, place, document.terms)
         _check_tiers(text, ("terms", place, "drawn"), terms.drawn)
     _check_partners(text, path.parent.name, document)
+    held = document.guarantee
+    if held is not None and held.until is not None and held.until < held.from_:
+        raise text.fault(("guarantee", "until"), f"is before {held.from_}; correct it")
     return Schedule(
         path,
         hashlib.sha256(text.data).hexdigest(),

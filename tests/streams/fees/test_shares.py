@@ -166,6 +166,7 @@ _FLOOR = '[[share_floors]]\nfrom = "2026-06"\nbps = 4_000\n\n[guarantee]'
         ("[guarantee]", _SECOND.format("north", 6_668, "2026-01"), "bear more than all of loans"),
         ("[guarantee]", _SECOND.format("meadow", 3_000, "2026-02"), "has two shares in 2026-02"),
         ("[guarantee]", _FLOOR, "3333 is below 4000"),
+        ("= 700\n", '= 700\nuntil = "2025-12"\n', r"guarantee\.until: is before 2026-01"),
         ('from = "2026-01"\n\n[', 'from = "2026-01"\nuntil = "2025-12"\n\n[', "is before 2026-01"),
     ],
 )

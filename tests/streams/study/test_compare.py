@@ -221,3 +221,10 @@ def test_the_command_prints_what_the_function_returns(
         told = orjson.loads(done.stdout.splitlines()[-1])
         assert [told[name] for name in names] == [figures[name] for name in names]
         assert told["events_per_second"] > 0
+        for side in ("rules_before", "rules_after"):
+            assert told[side] == figures[side]
+            assert all(
+                0 <= rule["only"] <= rule["first"] <= rule["any"] <= rule["judged"]
+                for rule in told[side]
+            )
+        assert told["rules_after"]
