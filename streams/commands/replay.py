@@ -204,7 +204,7 @@ def _recorded(question: "Question", *, quiet: bool, as_json: bool) -> None:
 
     with progress(f"replay {question.source}", quiet=quiet) as show:
         beside, figures = study_beside(question, on_progress=show)
-    for remark in beside.result.remarks():
+    for remark in beside.remarks:
         note(remark)
     typer.echo(
         f"{figures['requests']:,} requests: {figures['same']:,} answers are the same, "

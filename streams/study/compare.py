@@ -77,6 +77,8 @@ class Comparison:
     result: ReplayResult
     seconds: float
     """From opening the source to the answers of both."""
+    remarks: list[str]
+    """What of the log and the labels is worth saying."""
     ground: Callable[[], Ground]
     """Gives what B's policies can be tried on under other settings (`streams.study.grid`)."""
 
@@ -132,8 +134,11 @@ def compare(
         assert other is not None
         rows = _mark_missing(rows, panel, other)
     rows = with_labels(rows, labels)
+    remarks = result.remarks() + label_remarks(rows, labels)
     seconds = time.monotonic() - started
-    return Comparison(mode, rows, panel, sides[1], panel.judged, last, result, seconds, ground)
+    return Comparison(
+        mode, rows, panel, sides[1], panel.judged, last, result, seconds, remarks, ground
+    )
 
 
 def replay_to_files(
@@ -161,6 +166,18 @@ def with_labels(rows: pl.DataFrame, labels: pl.DataFrame | None) -> pl.DataFrame
         return rows.with_columns(pl.lit(None, pl.Int8).alias("bad"))
     known = labels.select("applicant", pl.col("id").alias("request"), pl.col("bad").cast(pl.Int8))
     return rows.join(known, on=("applicant", "request"), how="left", maintain_order="left")
+
+
+def label_remarks(rows: pl.DataFrame, labels: pl.DataFrame | None) -> list[str]:
+    """Return what is worth saying of labels that met no request of `rows` (`with_labels`)."""
+    if labels is None:
+        return []
+    keys = rows.select("applicant", pl.col("request").alias("id"))
+    unmet = labels.join(keys, on=("applicant", "id"), how="anti").height
+    if not unmet:
+        return []
+    whose = "none does: are they of another log?" if unmet == labels.height else "they say nothing"
+    return [f"{unmet:,} of {labels.height:,} labels meet no request of this log; {whose}"]
 
 
 def score_panel(

@@ -133,7 +133,7 @@ function swaps() {
     el("div", {class: "card"}, el("div", {class: "swap"}, el("div", {class: "head"}), el("div", {class: "head"}, "new approves"), el("div", {class: "head"}, "new declines"),
       el("div", {class: "head"}, "old approves"), cell("both", "", "both"), cell("only_old", "out", "only old: swap-out"),
       el("div", {class: "head"}, "old declines"), cell("only_new", "in", "only new: swap-in"), cell("neither", "", "neither")), el("p", {class: "soft", style: "margin:12px 0 0"}, guess)),
-    el("div", {class: "grid"}, table("Why answers differ", [["cause", (x) => x[0]], ["requests", (x) => whole(x[1])]], Object.entries(D.summary.causes)),
+    el("div", {class: "grid"}, D.summary.different ? table("Why answers differ", [["cause", (x) => x[0]], ["requests", (x) => whole(x[1])]], Object.entries(D.summary.causes)) : card("Why answers differ", el("p", {class: "soft"}, "No answer differs.")),
       D.summary.what_if ? grid(D.summary.what_if) : null));
 }
 
@@ -248,6 +248,7 @@ function notes() {
     `Outcomes are known for ${whole(D.totals.known)} of ${whole(D.summary.requests)} requests. A rate is a share of the known, never of all.`,
     "Money in the new side's answers is as the old side saw it in mode frozen: an institution without money then has none now.",
     "Expected profit is a model of one loan at a time, not an account: " + D.economics + ".",
+    "Interest is earned for the term alone, a loss is a share of the whole amount: at short terms and low rates a small PD makes the profit negative. Say what you earn and lose with --economics.",
     D.lacking.past || "The features and scores are those of the step that decides live, replayed: nothing here looks ahead of a request."].map((text) => el("li", {}, text)))));
 }
 overview(); swaps(); slider(); cuts(); quality(); scores(); vintages(); bands(); rules(); reasons(); budgets(); fair(); cases(); notes();

@@ -5,7 +5,6 @@ differs is the verdict: the request itself (data), the version of a policy, what
 (model or features: a decision does not tell the two apart), the money (funding state).
 """
 
-from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from streams.errors import DipperError
 from streams.frames import DECISIONS, read_lines
 from streams.sources import KAFKA, open_source
 from streams.study.compare import with_labels
-from streams.study.scope import SCOPES, holds, split_scope
 from streams.study.swaps import swap_figures
 from streams.topology import DECISIONS as TOPIC
 
@@ -101,19 +99,6 @@ def compare_recorded(before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
         "same",
         pl.Series("verdict", verdicts, pl.String()),
     )
-
-
-def scoped_recorded(rows: pl.DataFrame, scope: Sequence[str]) -> pl.DataFrame:
-    """Return the rows that every `NAME=VALUE` of `scope` holds for; `DipperError` where none is."""
-    for name, value in split_scope(scope):
-        if name not in SCOPES:
-            raise DipperError(
-                f"--scope {name}: beside written decisions, names are {', '.join(SCOPES)}"
-            )
-        rows = rows.filter(holds(rows, name, value, ("before_institution", "after_institution")))
-    if scope and rows.is_empty():
-        raise DipperError(f"--scope {' '.join(scope)}: no request is in it; widen it")
-    return rows
 
 
 def flipped(rows: pl.DataFrame) -> pl.DataFrame:

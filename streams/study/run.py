@@ -20,7 +20,7 @@ from streams.study.grid import Cell, parse_cells
 from streams.study.money import Economics, parse_economics
 from streams.study.page import render
 from streams.study.recorded import read_recorded
-from streams.study.scope import SCOPES, holds, split_scope
+from streams.study.scope import SCOPES, feature_column, feature_value, holds, split_scope
 from streams.study.sections import event_file, report_figures
 from streams.study.told import summarise
 from streams.study.written import (
@@ -160,21 +160,6 @@ def scoped(comparison: Comparison, scope: tuple[str, ...]) -> Comparison:
 def _holds(comparison: Comparison, name: str, value: str) -> pl.Series:
     if name in SCOPES:
         return holds(comparison.rows, name, value, ("a_institution", "b_institution"))
-    catalog = comparison.panel.deployment.catalog
-    if name not in catalog.columns:
-        raise DipperError(f"--scope {name}: no such name; use {', '.join(SCOPES)} or a feature")
-    wanted = feature_value(comparison, name, value)
-    return pl.Series(comparison.panel.rows["features"][:, catalog.columns[name]] == wanted)
-
-
-def feature_value(comparison: Comparison, name: str, value: str) -> float:
-    """Return a feature's number: a category's code by its name, else the number itself."""
-    for attribute in comparison.panel.deployment.catalog.attributes:
-        if attribute.name == name and attribute.type == "category":
-            if value in attribute.values:
-                return float(attribute.values.index(value))
-            raise DipperError(f"{name}={value}: known are {', '.join(attribute.values)}")
-    try:
-        return float(value)
-    except ValueError as error:
-        raise DipperError(f"{name}={value}: the feature is a number; give one") from error
+    own = comparison.panel.deployment
+    wanted = feature_value(own, name, value)
+    return pl.Series(comparison.panel.rows["features"][:, feature_column(own, name)] == wanted)

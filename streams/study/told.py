@@ -21,7 +21,7 @@ def summarise(
     figures: dict[str, Any] = {
         "mode": comparison.mode.value,
         "events": comparison.result.records,
-        "remarks": comparison.result.remarks(),
+        "remarks": comparison.remarks,
         "seconds": round(comparison.seconds, 3),
         "events_per_second": round(comparison.result.records / max(comparison.seconds, 1e-9)),
         **impact(comparison),

@@ -12,17 +12,18 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from streams.errors import DipperError
 from streams.replay import ReplayResult
-from streams.study.compare import own_ground, with_labels
+from streams.study.compare import Mode, label_remarks, own_ground, with_labels
 from streams.study.grid import Cell, what_if
 from streams.study.money import Economics, line_products
 from streams.study.panel import OUTCOMES, Panel, answers, make_panel
 from streams.study.recorded import (
     compare_recorded,
-    scoped_recorded,
     summarise_recorded,
 )
 from streams.study.rules import features_of, rule_hits, rule_overlap, trace
+from streams.study.scope import SCOPES, feature_column, feature_value, holds, split_scope
 from streams.study.sections import (
     book_figures,
     budget_use,
@@ -71,6 +72,8 @@ class Beside:
     """What was decided then (`streams.frames.DECISIONS`)."""
     source: str
     """What was replayed."""
+    remarks: list[str]
+    """What of the log and the labels is worth saying."""
 
 
 def set_beside(
@@ -104,7 +107,8 @@ def set_beside(
             cause="verdict",
         )
     )
-    return Beside(with_labels(rows, labels), panel, result, before, source)
+    remarks = result.remarks() + label_remarks(rows, labels)
+    return Beside(with_labels(rows, labels), panel, result, before, source, remarks)
 
 
 def answers_written(decisions: pl.DataFrame) -> pl.DataFrame:
@@ -190,6 +194,8 @@ def summarise_beside(
     told = summarise_recorded(rows)
     figures = {
         **told,
+        # A decision does not hold the state that it was made in: the new side lives with its own.
+        "mode": Mode.CLOSED.value,
         "events": beside.result.records,
         "causes": told["verdicts"],
         "approval_rate_before": float(rows["a_approved"].mean() or 0.0),  # type: ignore[arg-type]
@@ -203,8 +209,21 @@ def summarise_beside(
 
 
 def scoped_beside(beside: Beside, scope: Sequence[str]) -> Beside:
-    """Keep the requests of a scope, as `streams.study.recorded.scoped_recorded`."""
-    return replace(beside, rows=scoped_recorded(beside.rows, scope))
+    """Keep the requests that every `NAME=VALUE` of a scope holds for, one of SCOPES or a feature;
+    features are those of the replay, and one that only the old side decided has none.
+    """
+    own, rows = beside.panel.deployment, beside.rows
+    keep = pl.Series([True] * rows.height, dtype=pl.Boolean)
+    for name, value in split_scope(scope):
+        if name in SCOPES:
+            keep &= holds(rows, name, value, ("before_institution", "after_institution"))
+        else:
+            column = feature_column(own, name)
+            known = _features(beside.panel, rows["place"])[:, column]
+            keep &= pl.Series(known == feature_value(own, name, value))
+    if scope and not keep.any():
+        raise DipperError(f"--scope {' '.join(scope)}: no request is in it; widen it")
+    return replace(beside, rows=rows.filter(keep))
 
 
 def _features(panel: Panel, place: pl.Series) -> NDArray[np.float64]:

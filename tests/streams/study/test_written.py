@@ -2,23 +2,26 @@
 
 import re
 import subprocess
+from datetime import UTC, datetime, timedelta
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 import polars as pl
 import pytest
 
 from models.train.dataset import read_labels
+from streams.errors import DipperError
 from streams.replay import replay
-from streams.study.compare import Mode, compare
+from streams.study.compare import Mode, compare, label_remarks
 from streams.study.grid import Cell
 from streams.study.money import Economics
 from streams.study.recorded import read_recorded
-from streams.study.run import Question, study_beside
+from streams.study.run import Question, study, study_beside
 from streams.study.sections import report_figures
-from streams.study.written import Beside, answers_written, set_beside
+from streams.study.written import Beside, answers_written, scoped_beside, set_beside
 from tests.streams.study.conftest import POLICIES
 
 TOLD = (
@@ -92,6 +95,7 @@ def test_the_page_has_the_figures_of_two_policies(
     assert {row["band"] for row in page["bands"]["a"]} == {None}
     assert {"profit", "rules", "budgets", "cases"} <= set(page["lacking"])
     assert "take-up is held constant" in page["mode"]
+    assert page["summary"]["mode"] == Mode.CLOSED
     case = page["cases"][0]
     assert case["a"]
     assert case["b"]
@@ -107,6 +111,56 @@ def _rounded(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _rounded(each) for name, each in value.items()}
     return value
+
+
+def test_a_scope_keeps_what_it_names(asked: tuple[Question, Beside, Any]) -> None:
+    """A scope by day, product, institution and feature keeps those requests beside written
+    decisions too, and an unknown or empty one is refused.
+    """
+    beside = asked[1]
+    rows = beside.rows
+    day = rows["at"].min()
+    assert isinstance(day, int)
+    cut = datetime.fromtimestamp(day / 1_000, UTC).date() + timedelta(days=4)
+    parts = [scoped_beside(beside, (f"{name}={cut}",)).rows for name in ("from", "to")]
+    assert sum(part.height for part in parts) == rows.height
+    assert min(part.height for part in parts) > 0
+    dawn = scoped_beside(beside, ("product=cash_line", "institution=dawn")).rows
+    assert set(dawn["product"]) == {"cash_line"}
+    assert 0 < dawn.height < rows.height
+    names = next(a for a in beside.panel.deployment.catalog.attributes if a.name == "region").values
+    regions = [scoped_beside(beside, (f"region={name}",)).rows for name in names]
+    column = beside.panel.deployment.catalog.columns["region"]
+    known = ~np.isnan(beside.panel.rows["features"][:, column])
+    assert sum(part.height for part in regions) == known.sum() > 0
+    for wrong, sentence in (
+        ("product=none", "no request is in it"),
+        ("shoe=1", "no such name"),
+        ("region=moon", "known are"),
+    ):
+        with pytest.raises(DipperError, match=sentence):
+            scoped_beside(beside, (wrong,))
+
+
+def test_labels_of_another_log_are_told(
+    log: tuple[Path, Path], written: Path, tmp_path: Path
+) -> None:
+    """Labels that meet no request are counted, and where none meets one it is asked why; beside
+    another policy and beside written decisions alike.
+    """
+    lines = log[1].read_text().splitlines()
+    other = tmp_path / "labels.csv"
+    other.write_text("\n".join([lines[0], *("x" + line for line in lines[1:])]) + "\n")
+    told = f"{len(lines) - 1:,} of {len(lines) - 1:,} labels meet no request of this log; none does"
+    for against in (str(written), str(POLICIES)):
+        question = Question(source=str(log[0]), policy=POLICIES, against=against, labels=other)
+        beside = against == str(written)
+        remarks = study_beside(question)[0].remarks if beside else study(question)["remarks"]
+        assert any(remark.startswith(told) for remark in remarks), remarks
+    labels = read_labels(log[1])
+    rows = pl.DataFrame({"applicant": labels["applicant"], "request": labels["id"]})
+    assert label_remarks(rows, labels) == []
+    assert label_remarks(rows[1:], labels)[0].endswith("they say nothing")
 
 
 def test_requests_of_one_side_only(
