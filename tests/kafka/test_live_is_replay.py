@@ -1,13 +1,15 @@
 """Live equals replay, byte for byte, on both kinds of broker: one core, two doors."""
 
 import asyncio
+import itertools
 import os
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import pytest
 
 from monitoring.collector import WorkerCollector
 from monitoring.endpoint import serve_metrics
+from streams import live
 from streams.broker.client import make_producer
 from streams.broker.lines import LineFile
 from streams.broker.publish import Publisher, publish
@@ -203,6 +206,89 @@ async def test_a_scrape_counts_what_stands_on_kafka(
     counted = sum(float(v) for name, v in samples if name.startswith("dipper_decided_total"))
     assert counted == sum(decided) > 0
     assert f'dipper_partition_offset{{partition="1"}} {ends[1]}\n' in text
+
+
+async def test_scrapes_stay_true_through_a_rebalance_and_a_wrong_clock(
+    fresh_kafka_broker: Broker,
+    deployment: Deployment,
+    events: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """While a second worker joins and the first leaves, by clocks that are an hour wrong either
+    way from call to call, every scrape answers, no counter falls, partition time is the log's, and
+    in the end both workers together count each decision once.
+    """
+    wrong = itertools.cycle((3_600_000, -3_600_000))
+    monkeypatch.setattr(live, "_now_ms", lambda: time.time_ns() // 1_000_000 + next(wrong))
+    broker = fresh_kafka_broker
+    workers = _worker(broker, deployment), _worker(broker, deployment)
+    scrapes: list[list[dict[str, float]]] = [[], []]
+    stop = asyncio.Event()
+
+    async def scrape(place: int, port: int) -> None:
+        while not stop.is_set():
+            scrapes[place].append(_samples(await asyncio.to_thread(_scrape, port)))
+            await asyncio.sleep(0.05)
+
+    async with _control(broker, deployment, 2):
+        with ExitStack() as served:
+            ports = [served.enter_context(_shown(worker, deployment)) for worker in workers]
+            scraping = [asyncio.create_task(scrape(n, port)) for n, port in enumerate(ports)]
+            async with at_work(workers[1]):
+                async with at_work(workers[0]):
+                    await _shared(workers, 2)
+                    async with Publisher(broker.bootstrap) as publisher:
+                        signing = _signing(deployment)
+                        await publish(publisher, LineFile(events), raw=True, **signing)
+                ends = await _ends(broker, 2)
+                await _caught_up(workers[1:], ends)
+                stop.set()
+                await asyncio.gather(*scraping)
+            last = [_samples(await asyncio.to_thread(_scrape, port)) for port in ports]
+    written = sum([len(await read_partition(broker.bootstrap, DECISIONS.name, n)) for n in (0, 1)])
+    counted = [_sum(each, "dipper_decided_total") for each in last]
+    assert sum(counted) == written > 0
+    result = replay(f"kafka://{broker.bootstrap}", deployment)
+    assert written == result.decisions.height
+    newest_s = _newest_tick_s(events)
+    for mine in scrapes:
+        assert len(mine) > 5
+        times = [v for one in mine for k, v in one.items() if k.startswith(_TIME)]
+        assert max(times, default=0.0) <= newest_s
+        for before, after in itertools.pairwise(mine):
+            fallen = [k for k in before if "_total" in k and after.get(k, 0.0) < before[k]]
+            assert not fallen
+        assert mine[-1]["dipper_record_seconds_sum"] <= 600 * sum(ends)
+        assert mine[-1]["dipper_record_seconds_sum"] >= 0
+    assert max(_sum(one, _TIME) for mine in scrapes for one in mine) > 0
+
+
+_TIME = "dipper_partition_time_seconds"
+
+
+def _newest_tick_s(events: Path) -> float:
+    lines = events.read_bytes().splitlines()
+    ticks = [orjson.loads(line)["at"] for line in lines if line.startswith(b'{"type":"tick"')]
+    return float(max(ticks)) / 1_000
+
+
+@contextmanager
+def _shown(worker: Worker, deployment: Deployment) -> Iterator[int]:
+    info = {"version": "0", "manifest": ""}
+    collector = WorkerCollector(
+        deployment.dimensions, worker.meter, lambda: worker.status, lambda: info
+    )
+    with serve_metrics(collector, 0) as port:
+        yield port
+
+
+def _samples(text: str) -> dict[str, float]:
+    lines = [line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#")]
+    return {name: float(value) for name, value in lines}
+
+
+def _sum(samples: dict[str, float], name: str) -> float:
+    return sum(value for key, value in samples.items() if key.partition("{")[0] == name)
 
 
 def _scrape(port: int) -> str:
