@@ -11,18 +11,14 @@ import json
 import logging
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable
-from concurrent.futures import ProcessPoolExecutor
 from itertools import islice
-from pathlib import Path
 
-from tests.naive.deployments import small_deployment
 from tests.simulation.canaries import CANARIES
-from tests.simulation.seed import Failure, run_seed
+from tests.simulation.crew import catch, pool, run_chunk
+from tests.simulation.seed import Failure
 from tests.tidy.source import ROOT
 
-CANARY_SEEDS = 100  # a canary that lives so long is not caught
 _CHUNK = 20
 
 
@@ -37,10 +33,10 @@ def main() -> int:
     if found.seeds > 1:
         logging.disable()  # what workers say matters where one seed is looked at
     seeds = range(found.first, found.first + found.seeds)
-    _run_chunk([])  # kernels are compiled before processes want them
-    with ProcessPoolExecutor(found.workers) as pool:
-        failures = [each for chunk in pool.map(_run_chunk, _chunks(seeds)) for each in chunk]
-        caught = list(pool.map(catch, range(len(CANARIES)))) if found.seeds > 1 else []
+    run_chunk([])  # kernels are compiled before processes want them
+    with pool(found.workers) as crew:
+        failures = [each for chunk in crew.map(run_chunk, _chunks(seeds)) for each in chunk]
+        caught = list(crew.map(catch, range(len(CANARIES)))) if found.seeds > 1 else []
     for failure in failures:
         _tell(failure)
     for canary, seed in zip(CANARIES, caught, strict=False):
@@ -53,23 +49,6 @@ def main() -> int:
     else:
         print("\n".join(f"{name:>14}  {value}" for name, value in summary.items()))
     return int(bool(failures or alive))
-
-
-def catch(number: int) -> int | None:
-    """Return the first seed that notices a canary; None where none does."""
-    with tempfile.TemporaryDirectory() as folder, CANARIES[number].flying():
-        deployment = small_deployment(Path(folder))
-        for seed in range(CANARY_SEEDS):
-            if run_seed(deployment, seed):
-                return seed
-    return None
-
-
-def _run_chunk(seeds: list[int]) -> list[Failure]:
-    with tempfile.TemporaryDirectory() as folder:
-        deployment = small_deployment(Path(folder))
-        found = [run_seed(deployment, seed) for seed in seeds]
-    return [failure for failure in found if failure is not None]
 
 
 def _chunks(seeds: Iterable[int]) -> Iterable[list[int]]:
