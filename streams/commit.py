@@ -7,7 +7,8 @@ partition:
    ends its open transaction; only then is the committed offset read.
 2. Begin.
 3. Send: outputs go to the partition that has the number of their input's.
-4. Offset: the one after the batch's last record, named explicitly, in the group's name.
+4. Offset: the one after the batch's last record, named explicitly, in the group's name; beside it
+   stands who decided (`streams/handover.py`).
 5. Wait: every batch and the offset are acknowledged by all in-sync copies.
 6. End: one request; the coordinator writes it down, and with that all of 3 and 4 stands, or none.
 
@@ -26,10 +27,23 @@ from collections.abc import Coroutine
 from typing import Any
 
 from streams.broker.pack import Chunk
-from streams.ports import Log, Place, Sendable, TransactionalWriter, UnansweredError, Writer
-from streams.topology import STEP_OUTPUTS
+from streams.ports import (
+    Committed,
+    Log,
+    Place,
+    Sendable,
+    TransactionalWriter,
+    UnansweredError,
+    Writer,
+)
+from streams.topology import EVENTS, STEP_OUTPUTS
 
 ANSWER_S_MAX = 5.0
+
+
+def transactional_id(group: str, partition: int) -> str:
+    """Return the id of a partition: the same in every worker of the group, after every restart."""
+    return f"{group}-{EVENTS.name}-{partition}"
 
 
 class Committer(ABC):
@@ -44,8 +58,8 @@ class Committer(ABC):
         self._group = group
 
     @abstractmethod
-    async def open(self) -> int:
-        """Step 1; return the committed offset, which nobody else can move any more."""
+    async def open(self) -> Committed:
+        """Step 1; return what is committed, which nobody else can move any more."""
 
     @abstractmethod
     async def send(self, chunk: Chunk) -> None:
@@ -59,19 +73,21 @@ class Committer(ABC):
     async def close(self) -> None:
         """Let go; harmless when nothing is open. What is not finished will not stand."""
 
-    async def _committed(self) -> int:
-        return max(await self._log.committed(self._group), 0)
+    async def _committed(self) -> Committed:
+        offset, note = await self._log.committed(self._group)
+        return Committed(max(offset, 0), note)
 
 
 class Transactions(Committer):
-    """Exactly once."""
+    """Exactly once; `note` says beside every offset who decided."""
 
-    def __init__(self, writer: TransactionalWriter, log: Log, group: str) -> None:
+    def __init__(self, writer: TransactionalWriter, log: Log, group: str, note: str = "") -> None:
         super().__init__(log, group)
         self._writer = writer
+        self._note = note
         self._begun = False
 
-    async def open(self) -> int:
+    async def open(self) -> Committed:
         """Step 1."""
         await self.close()
         await _answered(self._writer.start())
@@ -85,6 +101,10 @@ class Transactions(Committer):
         """Steps 2 to 6."""
         await _answered(self._finish(chunk, offset))
 
+    async def note(self, offset: int) -> None:
+        """Steps 2, 4 and 6 alone: say who decides, and move nothing."""
+        await _answered(self._finish(Chunk([], last=True), offset))
+
     async def close(self) -> None:
         """Abandon the transaction, if one is open."""
         self._begun = False
@@ -92,7 +112,8 @@ class Transactions(Committer):
 
     async def _finish(self, chunk: Chunk, offset: int) -> None:
         # 3, 4 and 5 side by side: the broker may take them in any order, 6 alone must be last.
-        await self._send(chunk, (self._writer.offset(self._log.place, offset, self._group),))
+        committed = Committed(offset, self._note)
+        await self._send(chunk, (self._writer.offset(self._log.place, committed, self._group),))
         await self._writer.end()
         self._begun = False
 
@@ -110,7 +131,7 @@ class Acknowledgements(Committer):
         super().__init__(log, group)
         self._writer = writer
 
-    async def open(self) -> int:
+    async def open(self) -> Committed:
         """Nobody can be fenced: only look."""
         return await self._committed()
 
@@ -121,7 +142,7 @@ class Acknowledgements(Committer):
     async def finish(self, chunk: Chunk, offset: int) -> None:
         """Send, wait, commit the offset."""
         await self.send(chunk)
-        await _answered(self._writer.offset(self._log.place, offset, self._group))
+        await _answered(self._writer.offset(self._log.place, Committed(offset), self._group))
 
     async def close(self) -> None:
         """Do nothing: the writer is the worker's."""

@@ -28,5 +28,9 @@ class VersionError(DipperError):
     """A version of policies and models cannot be had, or is not what its name says."""
 
 
+class HandoverError(DipperError):
+    """Others decide the partition, or nobody while it is handed over: to be waited for."""
+
+
 class SnapshotError(DipperError):
     """A snapshot cannot be used by this worker, or what it needs is not in the store."""

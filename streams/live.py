@@ -5,11 +5,17 @@ The group says which partitions are this worker's; each is served by a loop of i
 has a partition next fences us, so nothing need be waited for, and heartbeats never wait. Without
 them, on the embedded broker, it waits a moment for batches under way, so that they are committed
 while the partition is ours.
+
+Where all partitions are decided by others, another version or another deployment, the worker stands
+by: it leaves the group, or does not join it, looks every moment whether one has been handed over
+(`streams/handover.py`), and goes on when one is. So an upgrade starts the new workers beside the
+old, hands over, and stops the old ones at leisure.
 """
 
 import asyncio
+import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from functools import partial
@@ -22,21 +28,22 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from monitoring.collector import PartitionStatus
 from monitoring.meter import WorkerMeter
 from streams.broker.client import Kind, broker_kind, make_consumer, make_producer, stop_client
-from streams.broker.fetch import KafkaLog
+from streams.broker.fetch import KafkaLog, all_committed
 from streams.broker.health import Health
 from streams.broker.pack import Packer
 from streams.broker.reader import Reader
 from streams.broker.topics import count_partitions
 from streams.broker.writer import KafkaTransactions, KafkaWriter
-from streams.commit import Acknowledgements, Committer, Transactions
-from streams.errors import BrokerError
+from streams.commit import Acknowledgements, Committer, Transactions, transactional_id
+from streams.errors import BrokerError, HandoverError, SnapshotError
+from streams.handover import name_rules, refuse
 from streams.partition import AnyStep, Partition
-from streams.ports import Fetched, Place
+from streams.ports import Committed, Fetched, Place
 from streams.recover import load
 from streams.second_compiler import second_compiler
 from streams.serving import Serving
 from streams.serving import Worker as Shared
-from streams.snapshot.shelf import Shelf
+from streams.snapshot.shelf import Maker, Shelf, maker_of
 from streams.snapshot.store import Store
 from streams.step import Step
 from streams.tasks import end
@@ -45,9 +52,11 @@ from streams.topology import EVENTS
 GROUP = "dipper"
 EXACTLY_ONCE, AT_LEAST_ONCE = "exactly-once", "at-least-once"
 MakeStep = Callable[[int, int], AnyStep]
+_log = logging.getLogger("dipper.live")
 _TURN_S = 0.5
 _SILENT_S_MAX = 30.0  # a turn waits for nothing but the group's own clients
 _REJOIN_S = 1.0
+_STAND_BY_S = 1.0
 _LEAVE_S_MAX = 8.0  # a commit under way is answered or given up before
 # The embedded broker lets a first member wait half its session for others; Apache Kafka does not.
 _SESSION_MS: dict[Kind, int] = {"embedded": 2_000, "kafka": 10_000}
@@ -82,6 +91,11 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         self._assigned = False
         self._rejoin = False
         self._joined = False
+        self._member = False
+        self._waits_for: str | None = None  # why we stand by, outside the group
+        self._looked_s = 0.0
+        self._maker: Maker | None = None
+        self._rules = ""
         self._failure: Exception | None = None
         self._session_ms = 0
         self._count = 0
@@ -112,6 +126,8 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
     @property
     def not_ready(self) -> str | None:
         """Say why not all partitions given to us are decided; None where they are."""
+        if self._waits_for is not None:
+            return f"stands by: {self._waits_for}"
         if not self._joined:
             return "compiling, or joining the group"
         if self.health.away_s > _TURN_S:
@@ -119,6 +135,8 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         for number, offset in tuple(self.meter.halted.items()):
             return f"partition {number} is halted at offset {offset}"
         for serving in tuple(self._served.values()):
+            if serving.wanted and serving.refusal is not None:
+                return str(serving.refusal)
             if serving.wanted and not serving.ready:
                 return f"partition {serving.number} recovers"
         return None
@@ -139,9 +157,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
             await self._producer.start()
         stopping = asyncio.create_task(stop.wait())
         try:
-            await self._join()
-            self.meter.beat()
-            self._joined = True
+            await self._begin(stopping)
             while not (stop.is_set() or self._failure):
                 await self._turn(stopping)
         finally:
@@ -176,7 +192,62 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
     def _transactional(self) -> bool:
         return self._guarantee == EXACTLY_ONCE
 
+    async def _begin(self, stopping: asyncio.Task[Any], *, thorough: bool = False) -> None:
+        """Join the group, when there is anything here for these rules to decide."""
+        if await self._stand_by(stopping, thorough=thorough):
+            await self._join()
+            self.meter.beat()
+            self._joined = True
+
+    async def _stand_by(self, stopping: asyncio.Task[Any], *, thorough: bool) -> bool:
+        """Wait while others decide every partition; False where told to stop before."""
+        while not stopping.done():
+            looking = asyncio.create_task(self._look(thorough=thorough))
+            await asyncio.wait((looking, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if not looking.done():
+                await end(looking)
+                break
+            refused = looking.result()
+            if len(refused) < self._count:
+                self._waits_for = None
+                return True
+            if self._waits_for is None:
+                _log.warning("stands by: %s", refused[0])
+            self._waits_for = refused[0]
+            await asyncio.wait((stopping,), timeout=_STAND_BY_S)
+        return False
+
+    async def _look(self, *, thorough: bool) -> dict[int, str]:
+        """Return which partitions these rules may not decide now, and why.
+
+        A note that says that they are ours is believed, unless a snapshot was refused before.
+        """
+        if self._maker is None:
+            return {}
+        found = await all_committed(
+            self._bootstrap, self._group_id, EVENTS.name, self._count, self.health
+        )
+        refused = await self._aside(partial(self._refused, found, thorough=thorough))
+        assert isinstance(refused, dict)
+        return refused
+
+    def _refused(self, found: Sequence[Committed], *, thorough: bool) -> dict[int, str]:
+        assert self._maker is not None
+        refused = {}
+        for number, committed in enumerate(found):
+            try:
+                refuse(number, committed, self._rules)
+                if self._snapshots is not None and (thorough or not committed.note):
+                    maker = self._maker._replace(partition=number)
+                    Shelf(self._snapshots, number).refuse_others(maker, committed.offset)
+            except (HandoverError, SnapshotError) as error:
+                refused[number] = str(error)
+            except OSError as error:  # whoever takes it up asks the store again
+                _log.info("partition %d: the store of snapshots is silent: %s", number, error)
+        return refused
+
     async def _join(self) -> None:
+        self._member = True
         self._group = make_consumer(
             self._bootstrap,
             group=self._group_id,
@@ -202,16 +273,37 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         if self._assigned:
             self._assigned = False
             self._take_up()
-        self._leave_to_others()
+        await self._leave_to_others(stopping)
 
-    def _leave_to_others(self) -> None:
-        """Fail where no partition given to us may be taken up by this engine or deployment: while
-        we hold them nobody else can. One that we can serve is reason enough to stay.
+    async def _leave_to_others(self, stopping: asyncio.Task[Any]) -> None:
+        """Leave the group where no partition given to us may be decided by these rules: while we
+        hold them nobody else can. One that we can serve is reason enough to stay, and to look
+        whether the others have been handed over.
         """
         wanted = [serving for serving in self._served.values() if serving.wanted]
-        refusals = [serving.refusal for serving in wanted if serving.refusal is not None]
-        if refusals and len(refusals) == len(wanted):
-            self._fail(refusals[0])
+        refused = [serving for serving in wanted if serving.refusal is not None]
+        if not refused:
+            return
+        if len(refused) == len(wanted):
+            _log.warning("leaves the group: %s", refused[0].refusal)
+            await self._let_go()
+            await self._begin(stopping, thorough=True)
+        elif _now_s() - self._looked_s > _STAND_BY_S:
+            still = await self._look(thorough=True)
+            self._looked_s = _now_s()
+            for serving in refused:
+                if serving.wanted and serving.number not in still:
+                    serving.take_up()
+
+    async def _let_go(self) -> None:
+        """Leave the group and give up every partition, but go on living."""
+        self._joined = self._assigned = self._rejoin = False
+        await self._give_up()
+        await stop_client(self._group)
+        self._member = False
+        for number in self._served:
+            self.meter.halted.pop(number, None)
+        self._served.clear()
 
     async def _join_anew(self) -> None:
         """Leave the group and join again: another worker has what the group gave to us."""
@@ -234,13 +326,15 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         log = KafkaLog(self._bootstrap, Place(EVENTS.name, number), self.health)
         committer: Committer
         if self._producer is None:
-            # The same in every worker of the group, and after every restart.
-            id = f"{self._group_id}-{EVENTS.name}-{number}"
-            committer = Transactions(KafkaTransactions(self._bootstrap, id), log, self._group_id)
+            id = transactional_id(self._group_id, number)
+            writer = KafkaTransactions(self._bootstrap, id)
+            committer = Transactions(writer, log, self._group_id, self._rules)
         else:
-            writer = KafkaWriter(self._producer, lambda: self._group)
-            committer = Acknowledgements(writer, log, self._group_id)
-        shared = Shared(self._aside, _now_ms, self.health, self.meter, self._on_fenced, self._fail)
+            sender = KafkaWriter(self._producer, lambda: self._group)
+            committer = Acknowledgements(sender, log, self._group_id)
+        shared = Shared(
+            self._aside, _now_ms, self.health, self.meter, self._on_fenced, self._fail, self._rules
+        )
         return Serving(
             log,
             committer,
@@ -264,7 +358,12 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
             self.meter.recover(number, shelf.skipped)
 
     def _compile(self) -> None:
-        warm_up(self._make_step(0, self._count))
+        step = self._make_step(0, self._count)
+        warm_up(step)
+        if isinstance(step, Step):
+            assert step.state is not None
+            self._maker = maker_of(step, step.state)
+            self._rules = name_rules(self._maker.engine, self._maker.manifest)
 
     async def _aside(self, work: Callable[[], Any]) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
@@ -281,17 +380,25 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
         self._failure = self._failure or error
         self._changed.set()
 
-    async def _leave(self) -> None:
+    async def _give_up(self) -> None:
         for serving in self._served.values():
             serving.give_up()
         busy = [serving.busy for serving in self._served.values() if serving.busy is not None]
         if busy:
             _, late = await asyncio.wait(busy, timeout=_LEAVE_S_MAX)
             await asyncio.gather(*map(end, late))
-        await stop_client(self._group)
+
+    async def _leave(self) -> None:
+        await self._give_up()
+        if self._member:
+            await stop_client(self._group)
         if self._producer is not None:
             await stop_client(self._producer)
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _now_ms() -> int:

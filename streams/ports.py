@@ -30,6 +30,15 @@ class Fetched(NamedTuple):
     log_end: int
 
 
+class Committed(NamedTuple):
+    """What a group has committed in a partition: the offset, -1 where none, and the note that its
+    transaction put beside it (`streams/handover.py`).
+    """
+
+    offset: int
+    note: str = ""
+
+
 class FencedError(Exception):
     """The partition is another's: give it up, ask the group, never open again by oneself."""
 
@@ -54,8 +63,8 @@ class Log(Protocol):
     async def bounds(self) -> tuple[int, int]:
         """Return the first offset of the log and the one after its last readable record."""
 
-    async def committed(self, group: str) -> int:
-        """Return the offset that the group has committed; -1 where none."""
+    async def committed(self, group: str) -> Committed:
+        """Return what the group has committed, offset and note as one transaction wrote them."""
 
     async def close(self) -> None:
         """Disconnect."""
@@ -91,8 +100,11 @@ class Writer(Protocol):
     async def send(self, place: Place, batches: Sequence[Sendable]) -> None:
         """Send the batches in order; return when all stand on all in-sync copies."""
 
-    async def offset(self, place: Place, offset: int, group: str) -> None:
-        """Say how far the group has come; with transactions it stands when they end."""
+    async def offset(self, place: Place, committed: Committed, group: str) -> None:
+        """Say how far the group has come; with transactions it stands when they end, note and all.
+
+        Without transactions there is no note.
+        """
 
 
 class TransactionalWriter(Writer, Protocol):

@@ -1,7 +1,8 @@
 """One partition in a worker's hands, from its assignment to its loss.
 
 1. Open: fence whoever had it before (`streams/commit.py`).
-2. Look up the committed offset, and only now: nobody can move it any more.
+2. Look up the committed offset, and only now: nobody can move it any more. Where the note beside it
+   says that others decide here, begin nothing (`streams/handover.py`).
 3. Recover: keep the state of this worker if it stands at just that offset, else take the newest
    snapshot before it and fold the log from there, output off (`streams/recover.py`).
 4. Intake what is there (`streams/broker/intake.py`), up to a batch.
@@ -28,7 +29,8 @@ from streams.broker.pack import Chunk, Packer
 from streams.broker.reader import Reader
 from streams.buffers import Array
 from streams.commit import ANSWER_S_MAX, Committer
-from streams.errors import CorruptBatchError, SnapshotError, VersionError
+from streams.errors import CorruptBatchError, HandoverError, SnapshotError, VersionError
+from streams.handover import refuse
 from streams.partition import Partition
 from streams.ports import Aside, FencedError, Log, UnansweredError
 from streams.recover import fold
@@ -56,7 +58,7 @@ class Worker(NamedTuple):
 
     `aside` runs a function beside the event loop; `now_ms` is the time that records bear; `fenced`
     is told when another worker has a partition though the group gave it to us; `fail` gets what
-    must end the worker.
+    must end the worker. `rules` names what decides here, "" where nothing does.
     """
 
     aside: Aside
@@ -65,6 +67,7 @@ class Worker(NamedTuple):
     meter: WorkerMeter
     fenced: Callable[[], None]
     fail: Callable[[Exception], None]
+    rules: str = ""
 
 
 class Serving:
@@ -97,7 +100,8 @@ class Serving:
         self._wanted = 0  # number of the assignment that is served; 0: none
         self._assignments = 0
         self._task: asyncio.Task[None] | None = None
-        self.refusal: SnapshotError | None = None  # others made the state that stands
+        # Others decide here, or made the state that stands.
+        self.refusal: HandoverError | SnapshotError | None = None
 
     @property
     def status(self) -> PartitionStatus | None:
@@ -172,6 +176,10 @@ class Serving:
             if going():
                 self._wanted = 0
                 self._worker.fenced()
+        except HandoverError as error:
+            _log.info("%s", error)
+            self._partition, self.ready = None, False
+            self.refusal = error
         except (AssertionError, CorruptBatchError, SnapshotError, VersionError) as error:
             self._halt(error)
         except Exception as error:  # noqa: BLE001 a task's fault must end the worker, not be lost
@@ -197,7 +205,9 @@ class Serving:
 
     async def _make_ready(self, going: Callable[[], bool]) -> bool:
         began = _now()
-        committed = await self._committer.open()
+        found = await self._committer.open()
+        refuse(self.number, found, self._worker.rules)
+        committed = found.offset
         same = kept = self._partition
         if kept is None or self._torn or kept.position != committed:
             self._partition, self.ready, self._torn = None, False, False

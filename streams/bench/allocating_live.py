@@ -29,7 +29,7 @@ from streams.buffers import Array, Batch, Out
 from streams.commit import Transactions
 from streams.config import load_deployment
 from streams.partition import AnyStep, Partition
-from streams.ports import Fetched, Place, Sendable
+from streams.ports import Committed, Fetched, Place, Sendable
 from streams.serving import Serving, Worker
 from streams.state.tables import State
 from streams.topology import EVENTS
@@ -76,8 +76,8 @@ class _Broker:
     async def bounds(self) -> tuple[int, int]:
         return self._begin, self._end
 
-    async def committed(self, group: str) -> int:  # noqa: ARG002 there is one
-        return self._done
+    async def committed(self, group: str) -> Committed:  # noqa: ARG002 there is one
+        return Committed(self._done)
 
     async def close(self) -> None:
         """Hold no connection."""
@@ -93,8 +93,8 @@ class _Broker:
             batch._set_producer_state(1, 0, 0)  # noqa: SLF001 as a sender does
             self.sent_bytes += len(batch._build())  # noqa: SLF001
 
-    async def offset(self, place: Place, offset: int, group: str) -> None:  # noqa: ARG002
-        self._pending = offset
+    async def offset(self, place: Place, committed: Committed, group: str) -> None:  # noqa: ARG002
+        self._pending = committed.offset
 
     async def end(self) -> None:
         self._done = self._pending

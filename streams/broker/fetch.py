@@ -7,6 +7,7 @@ used of it beyond its public names is held by `tests/streams/broker/test_contrac
 """
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from aiokafka import TopicPartition
@@ -27,7 +28,7 @@ from aiokafka.protocol.offset import OffsetRequest
 from streams.broker.client import close_client, make_client
 from streams.broker.health import Health
 from streams.errors import BrokerError, CorruptBatchError
-from streams.ports import Fetched, Place
+from streams.ports import Committed, Fetched, Place
 
 FETCH_BYTES_MAX = 2 * 1024 * 1024  # of one answer; a single larger batch comes all the same
 _WAIT_MS = 100
@@ -81,10 +82,13 @@ class KafkaLog:
             return begin, end
         return begin, max(end, (await self.fetch(max(begin, end - 1))).log_end)
 
-    async def committed(self, group: str) -> int:
-        """Return the offset that the group has committed; -1 where none."""
-        place = self.place
-        request = OffsetFetchRequest(group, [(place.topic, [place.partition])])
+    async def committed(self, group: str) -> Committed:
+        """Return what the group has committed."""
+        return (await self.committed_of(group, [self.place.partition]))[0]
+
+    async def committed_of(self, group: str, partitions: Sequence[int]) -> list[Committed]:
+        """Return what the group has committed in each of these partitions of the topic."""
+        request = OffsetFetchRequest(group, [(self.place.topic, list(partitions))])
         while True:
             try:
                 client = await self._connect()
@@ -92,10 +96,12 @@ class KafkaLog:
                 answer = await client.send(node, request)
                 # A coordinator that is not ready answers for none of the partitions.
                 self._raise(for_code(answer.error_code))
-                ((_, ((_, offset, _, code),)),) = answer.topics
-                self._raise(for_code(code))
+                ((_, parts),) = answer.topics
+                for *_, code in parts:
+                    self._raise(for_code(code))
                 self._health.seen()
-                return int(offset)
+                found = {number: Committed(int(at), note or "") for number, at, note, _ in parts}
+                return [found[number] for number in partitions]
             except (KafkaError, OSError, TimeoutError) as error:
                 await self._patience(error)
 
@@ -158,13 +164,13 @@ class KafkaLog:
         return self._client
 
 
-async def committed_offsets(bootstrap: str, group: str, topic: str, partitions: int) -> list[int]:
-    """Return what a group has committed in each partition of a topic; 0 where nothing."""
-    offsets = []
-    for number in range(partitions):
-        log = KafkaLog(bootstrap, Place(topic, number), Health(bootstrap))
-        try:
-            offsets.append(max(await log.committed(group), 0))
-        finally:
-            await log.close()
-    return offsets
+async def all_committed(
+    bootstrap: str, group: str, topic: str, partitions: int, health: Health | None = None
+) -> list[Committed]:
+    """Return what a group has committed in each partition of a topic; offset 0 where nothing."""
+    log = KafkaLog(bootstrap, Place(topic, 0), health or Health(bootstrap))
+    try:
+        found = await log.committed_of(group, range(partitions))
+    finally:
+        await log.close()
+    return [Committed(max(each.offset, 0), each.note) for each in found]

@@ -23,7 +23,7 @@ from aiokafka.errors import (
 
 from streams.broker.client import abandon_producer, make_transactional_producer
 from streams.errors import BrokerError
-from streams.ports import FencedError, Place, Sendable, UnansweredError
+from streams.ports import Committed, FencedError, Place, Sendable, UnansweredError
 
 # Somebody else has the partition, or the broker has ended our transaction as that of a dead worker.
 _FENCED = (
@@ -78,10 +78,10 @@ class KafkaWriter:
         """Send and wait."""
         await _send(self._producer, place, batches)
 
-    async def offset(self, place: Place, offset: int, group: str) -> None:  # noqa: ARG002 its own
+    async def offset(self, place: Place, committed: Committed, group: str) -> None:  # noqa: ARG002
         """Commit in the name of the group's member: refused where the partition is no more ours."""
         with _told():
-            await self._group().commit({TopicPartition(*place): offset})
+            await self._group().commit({TopicPartition(*place): committed.offset})
 
 
 class KafkaTransactions:
@@ -108,10 +108,11 @@ class KafkaTransactions:
         """Send and wait."""
         await _send(self._open, place, batches)
 
-    async def offset(self, place: Place, offset: int, group: str) -> None:
-        """Put the offset into the transaction, in the group's name."""
+    async def offset(self, place: Place, committed: Committed, group: str) -> None:
+        """Put offset and note into the transaction, in the group's name."""
+        offsets = {TopicPartition(*place): tuple(committed)}
         with _told():
-            await self._open.send_offsets_to_transaction({TopicPartition(*place): offset}, group)
+            await self._open.send_offsets_to_transaction(offsets, group)
 
     async def end(self) -> None:
         """Commit."""

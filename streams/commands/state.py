@@ -94,22 +94,36 @@ def verify(config: Config, snapshots: Snapshots) -> None:
 def adopt(
     broker: Annotated[str, typer.Option(help="HOST:PORT of a running broker.")],
     config: Annotated[Path, typer.Option(help="Folder of the deployment that shall go on.")],
-    snapshots: Snapshots,
+    snapshots: Annotated[
+        str, typer.Option(envvar="DIPPER_SNAPSHOTS", help="Where they stand; see `state keep`.")
+    ] = "",
     group: Annotated[str, typer.Option(help="Group of the workers.")] = "dipper",
+    wait_seconds: Annotated[
+        float, typer.Option(min=0, help="For the last snapshots of the old one.")
+    ] = 120.0,
+    refold: Annotated[
+        bool,
+        typer.Option("--refold", help="Without snapshots: the new one folds the log by its rules."),
+    ] = False,
 ) -> None:
-    """Let a changed deployment or a new version go on where the old one stopped.
+    """Let a changed deployment or a new version go on where the old one stops.
 
-    Stop the workers, then `dipper state keep`, which writes a last snapshot. What stands before the
-    committed offset was decided by the old one, all behind it will be by the new one; a worker of
-    the old one is refused from here on. Institutions, products, policies and limits must be the
-    same in name and number.
+    Start workers of the new one beside those of the old: they stand by. This command, run by the
+    new one, then stops the old workers at one offset in each partition, waits until `dipper state
+    keep` of the old one has written a snapshot there, makes it the new one's, and the new workers
+    go on; stop the old ones at leisure. Institutions, products, policies and limits must be the
+    same in name and number. Where it fails the old ones go on.
     """
     import asyncio
 
     from streams.adopt import adopt as run
+    from streams.errors import DipperError
     from streams.snapshot.store import open_store
 
-    for done in asyncio.run(run(broker, config, open_store(snapshots), group)):
+    if refold == bool(snapshots):
+        raise DipperError("say --snapshots, or --refold where none were kept, not both")
+    store = open_store(snapshots) if snapshots else None
+    for done in asyncio.run(run(broker, config, store, group, wait_seconds)):
         typer.echo(
             f"partition {done.partition}: {done.manifest[:12]} decides from offset {done.offset} on"
         )

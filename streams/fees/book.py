@@ -16,7 +16,7 @@ import polars as pl
 
 from streams import frames
 from streams.broker.dead_letters import read_letters
-from streams.broker.fetch import committed_offsets
+from streams.broker.fetch import all_committed
 from streams.config import load_deployment
 from streams.deployment import Deployment
 from streams.errors import DipperError
@@ -104,7 +104,8 @@ def _book_of_topics(bootstrap: str, deployment: Deployment) -> Book:
     opened = open_source(f"{KAFKA}{bootstrap}/{EVENTS.name}", None, {}, b"")
     # Up to where the workers have decided: what comes behind is not known yet.
     partitions = opened.partitions
-    decided = asyncio.run(committed_offsets(bootstrap, GROUP, EVENTS.name, partitions))
+    committed = asyncio.run(all_committed(bootstrap, GROUP, EVENTS.name, partitions))
+    decided = [each.offset for each in committed]
     refused = {
         (int(letter.headers["partition"]), int(letter.headers["offset"]))
         for letter in asyncio.run(read_letters(bootstrap))

@@ -7,12 +7,10 @@ its own.
 
 import logging
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from streams import step as steps
 from streams.errors import SnapshotError
-from streams.kernel_cache import code_hash
+from streams.handover import engine_hash
 from streams.snapshot.image import Facts, Image, layout_hash, open_image, write_image
 from streams.snapshot.store import Store
 from streams.state.tables import State
@@ -39,10 +37,9 @@ class Maker(NamedTuple):
 def maker_of(step: Any, state: State) -> Maker:
     """Return who folds into this state: the code that the step reaches, and its deployment."""
     number, count = int(state.partition["number"][0]), int(state.partition["count"][0])
-    engine = code_hash(Path(steps.__file__))
     deployment = step.deployment
     manifest, names = deployment.manifest_hash(count), deployment.names_hash()
-    return Maker(layout_hash(state), engine, manifest, names, number, count)
+    return Maker(layout_hash(state), engine_hash(), manifest, names, number, count)
 
 
 def facts_of(maker: Maker, offset: int) -> Facts:
@@ -116,6 +113,12 @@ class Shelf:
         if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
             self._unread = error
         _log.error("snapshot %s is skipped: %s", self._name(offset), error)
+
+    def refuse_others(self, maker: Maker, at_most: int) -> None:
+        """Raise `SnapshotError` where others made the newest snapshot at or before an offset."""
+        for image in self.images(at_most):
+            refuse_others(image.facts, maker)
+            return
 
     def load(self, make: Callable[[], State], maker: Maker, at_most: int) -> tuple[State, int]:
         """Return the newest good state at or before an offset, and its offset; (empty, 0) if none.

@@ -14,7 +14,7 @@ from streams.broker.reader import Reader
 from streams.commit import Transactions
 from streams.keep import Follower
 from streams.partition import Partition
-from streams.ports import Log, Place, Sendable
+from streams.ports import Committed, Log, Place, Sendable
 from streams.serving import Serving
 from streams.snapshot.image import Chunk, Image, write_image
 from streams.snapshot.shelf import Maker, Shelf, facts_of
@@ -44,11 +44,13 @@ def _start_without_fence(self: FakeBroker, transactional_id: str) -> tuple[int, 
     return (found.id, found.epoch) if found is not None else _REAL_START(self, transactional_id)
 
 
-async def _offset_at_once(self: FakeTransactions, place: Place, offset: int, group: str) -> None:
-    await self._ask(lambda: self._line.broker.commit_offsets({place: offset}))
+async def _offset_at_once(
+    self: FakeTransactions, place: Place, committed: Committed, group: str
+) -> None:
+    await self._ask(lambda: self._line.broker.commit_offsets({place: committed.offset}))
 
 
-async def _look_first(self: Transactions) -> int:
+async def _look_first(self: Transactions) -> Committed:
     """Read the offset before whoever had the partition is fenced."""
     committed = await self._committed()
     await _REAL_OPEN(self)
@@ -66,7 +68,7 @@ def _never_muted(self: Partition, *, on: bool) -> None:
 async def _keep_whatever(self: Serving, going: Callable[[], bool]) -> bool:
     kept = self._partition
     if kept is not None:
-        committed = await self._committer.open()
+        committed, _ = await self._committer.open()
         self._committed = committed
         self._torn = False
         kept.position = committed
@@ -88,9 +90,9 @@ class _Eager:
         self.place = log.place
         self.fetch, self.bounds, self.close = log.fetch, log.bounds, log.close
 
-    async def committed(self, group: str) -> int:
+    async def committed(self, group: str) -> Committed:
         """Return the log's end."""
-        return (await self.bounds())[1]
+        return Committed((await self.bounds())[1])
 
 
 def _follow_all(self: Follower, log: Log, *rest: Any) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
-from streams.ports import FencedError, Fetched, Place, Sendable, UnansweredError
+from streams.ports import Committed, FencedError, Fetched, Place, Sendable, UnansweredError
 from tests.simulation.broker import FakeBroker, StateError
 
 T = TypeVar("T")
@@ -110,10 +110,10 @@ class FakeLog:
             lambda: (broker.begin_of(self.place), broker.stable_end(self.place))
         )
 
-    async def committed(self, group: str) -> int:
+    async def committed(self, group: str) -> Committed:
         """Return the group's offset; -1 where none."""
         broker = self._line.broker
-        return await self._patiently(lambda: broker.committed.get(self.place, -1))
+        return await self._patiently(lambda: Committed(broker.committed.get(self.place, -1)))
 
     async def _patiently(self, request: Callable[[], T]) -> T:
         while True:
@@ -154,11 +154,13 @@ class FakeTransactions:
             await self._ask(partial(broker.produce, self._id, self._epoch, place, data))
             self._sent[place] = sequence + batch.record_count()
 
-    async def offset(self, place: Place, offset: int, group: str) -> None:
+    async def offset(self, place: Place, committed: Committed, group: str) -> None:
         """Let the offset move with the transaction."""
         broker = self._line.broker
         await self._ask(lambda: broker.begin(self._id, self._epoch))
-        await self._ask(lambda: broker.send_offsets(self._id, self._epoch, {place: offset}))
+        await self._ask(
+            lambda: broker.send_offsets(self._id, self._epoch, {place: committed.offset})
+        )
 
     async def end(self) -> None:
         """Commit."""

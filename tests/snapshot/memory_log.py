@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from streams.errors import BrokerError
-from streams.ports import Fetched, Place
+from streams.ports import Committed, Fetched, Place
 from streams.topology import EVENTS
 from tests.naive.logs import Row
 
@@ -14,11 +14,14 @@ _BATCH_ROWS = 13
 
 
 class MemoryLog:
-    """One partition; set `offset` to what the group has committed, `begin` to what is deleted."""
+    """One partition; set `offset` and `note` to what the group has committed, `begin` to what is
+    deleted.
+    """
 
     def __init__(self, partition: int, rows: Sequence[Row]) -> None:
         self.place = Place(EVENTS.name, partition)
         self.offset = 0
+        self.note = ""
         self.begin = 0
         self._end = len(rows)
         self._batches = {
@@ -41,9 +44,9 @@ class MemoryLog:
         """Return what is kept."""
         return self.begin, self._end
 
-    async def committed(self, group: str) -> int:
+    async def committed(self, group: str) -> Committed:
         """Return what the test says."""
-        return self.offset or -1
+        return Committed(self.offset or -1, self.note)
 
     async def close(self) -> None:
         """Hold no connection."""

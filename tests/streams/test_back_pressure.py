@@ -14,7 +14,7 @@ from streams.broker.intake import WAITING_BYTES_MAX
 from streams.broker.pack import Chunk
 from streams.commit import ANSWER_S_MAX, Committer
 from streams.partition import Partition
-from streams.ports import Fetched, Place, UnansweredError
+from streams.ports import Committed, Fetched, Place, UnansweredError
 from streams.serving import Serving, Worker
 from streams.topology import EVENTS
 from tests.simulation.loop import run_virtual
@@ -89,10 +89,10 @@ class _Log:
         """Return the whole of it."""
         return 0, _ROWS
 
-    async def committed(self, group: str) -> int:
+    async def committed(self, group: str) -> Committed:
         """Return what stands."""
         await self._broker.answers()
-        return self.offset
+        return Committed(self.offset)
 
     async def close(self) -> None:
         """Hold no connection."""
@@ -106,7 +106,7 @@ class _Committer(Committer):
         self._at, self._broker = log, broker
         self._open = self.decisions = 0
 
-    async def open(self) -> int:
+    async def open(self) -> Committed:
         self._open = 0
         return await self._committed()
 

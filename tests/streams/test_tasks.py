@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from streams.broker.intake import Intake
-from streams.ports import Fetched, Place
+from streams.ports import Committed, Fetched, Place
 from streams.tasks import end
 
 
@@ -31,9 +31,9 @@ class _LosesOne:
         """Nothing stands."""
         return 0, 0
 
-    async def committed(self, group: str) -> int:
+    async def committed(self, group: str) -> Committed:
         """Nothing is committed."""
-        return -1
+        return Committed(-1)
 
     async def close(self) -> None:
         """Nothing is open."""

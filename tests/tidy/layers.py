@@ -45,6 +45,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "streams.split",
         "streams.sources",
         "streams.snapshot",
+        "streams.handover",
     ),
     (
         "streams.recover",
