@@ -30,7 +30,7 @@ from features.definitions import (
 from features.errors import CatalogError
 from features.tables import AGGREGATES, FACTS, CatalogTables, make_tables
 from streams.limits import ATTRIBUTES_MAX, DAY_MS, KINDS_MAX, SIGNALS_MAX
-from streams.schema import FLOAT_FIELDS, INT_FIELDS, SPAN_FIELDS
+from streams.wire import FLOAT_FIELDS, INT_FIELDS, SPAN_FIELDS
 
 HOUR_MS = 3_600_000
 

@@ -21,7 +21,8 @@ def line_facts(lines: Array, first_line: int, line: int, as_of: int, facts: Arra
     """Write the facts of source "lines" to `facts[LINES_0 :]`, in the order of `tables.FACTS`.
 
     Reads LINE[lines] from `first_line` (-1: none) along `next`, and row `line` (-1: no drawdown).
-    Amounts in cents, utilisation 0 to 1, age in days.
+    Amounts in cents, never below 0; age in days. Utilisation is 0 to 1, and above it where a limit
+    was cut below what is drawn or a payment bounced.
     """
     active, limit, available = 0, 0, 0
     row = first_line
@@ -39,7 +40,7 @@ def line_facts(lines: Array, first_line: int, line: int, as_of: int, facts: Arra
     if line >= 0 and lines[line]["opened_at"] < as_of:
         own_limit, own_available = lines[line]["limit_cents"], lines[line]["available_cents"]
         facts[LINES_0 + 3] = own_limit
-        facts[LINES_0 + 4] = own_available
+        facts[LINES_0 + 4] = max(own_available, 0)
         facts[LINES_0 + 5] = _utilisation(own_limit, own_available)
         facts[LINES_0 + 6] = float(as_of - lines[line]["opened_at"]) / DAY_MS
 

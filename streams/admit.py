@@ -32,6 +32,7 @@ _CANCEL = int(EventType.CANCEL)
 _ACTIVITY = int(EventType.ACTIVITY)
 _SIGNAL = int(EventType.SIGNAL)
 _LOAN = int(EventType.LOAN)
+_LINE = int(EventType.LINE)
 _TICK = int(EventType.TICK)
 
 
@@ -99,7 +100,8 @@ def admit(state: State, batch: Batch, i: int, applicant: int) -> int:
     yet.
 
     Before the first tick only requests are refused for their time; then whatever lies too far
-    ahead, and requests and answers that are too old. Activity, signals and loan events never are.
+    ahead, and requests, answers and line events that are too old. Activity, signals and loan events
+    never are.
     """
     event = batch.events
     partition = state.partition
@@ -117,10 +119,13 @@ def admit(state: State, batch: Batch, i: int, applicant: int) -> int:
         return _WRONG_PARTITION
     if kind == _LOAN and event[i]["issuer"] >= 0 and event[i]["signature_ok"] != 1:
         return _BAD_SIGNATURE  # it would move our money; another lender's loan is mere history
+    if kind == _LINE and event[i]["signature_ok"] != 1:
+        return _BAD_SIGNATURE
     if partition[0]["started"] == 1:
         if event[i]["at"] > partition[0]["time"] + AHEAD_MS_MAX:
             return _TOO_FAR_AHEAD
-        if kind <= _CANCEL and event[i]["at"] < partition[0]["time"] - LATE_MS_MAX:
+        dated = kind <= _CANCEL or kind == _LINE
+        if dated and event[i]["at"] < partition[0]["time"] - LATE_MS_MAX:
             return _TOO_OLD
     elif kind <= _DRAWDOWN:
         return _NOT_STARTED

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from streams import limits, schema
+from streams import limits, schema, wire
 
 Array = np.ndarray[Any, Any]
 FOLLOW = 1_024  # a power of two; more than a schema has fields
@@ -31,7 +31,7 @@ class Batch(NamedTuple):
     key_len: Array
     value_start: Array
     value_len: Array
-    raw: Array  # schema.RAW[rows]
+    raw: Array  # wire.RAW[rows]
     events: Array  # schema.EVENT[rows]
     follow: Array  # int32[FOLLOW]: which field stood behind which, a guess that the scanner tries
 
@@ -57,7 +57,7 @@ def make_batch(size: limits.Limits) -> Batch:
         np.zeros(rows, np.int64),
         np.zeros(rows, np.int64),
         np.zeros(rows, np.int64),
-        np.zeros(rows, schema.RAW),
+        np.zeros(rows, wire.RAW),
         np.zeros(rows, schema.EVENT),
         np.full(FOLLOW, -1, np.int32),
     )

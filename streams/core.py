@@ -26,7 +26,8 @@ WAVE_ROWS = 1_024  # rows of one wave at most: it bounds what a wave may write
 # A feature is this many float64 behind the one before: a stride of BLOCK, a power of two, would put
 # one request's features on four sets of the first cache.
 VECTOR_STRIDE = BLOCK + 8
-FUNDING_RECORDS_PER_ROW = 2  # a disbursement of less than was reserved draws and releases
+# A disbursement of less than was reserved draws and releases; a higher limit reserves and draws.
+FUNDING_RECORDS_PER_ROW = 2
 
 
 class Work(NamedTuple):

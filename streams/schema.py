@@ -24,13 +24,14 @@ class EventType(IntEnum):
     ACTIVITY = 5
     SIGNAL = 6
     LOAN = 7
-    TICK = 8
-    GRANT = 9
-    RECALL = 10
-    PREPARE = 11  # a version of policies and models may be activated from here on
-    ACTIVATE = 12
-    PAUSE = 13  # an institution lends nothing new from here on
-    RESUME = 14
+    LINE = 8  # its institution freezes, unfreezes or closes a line, or changes its limit
+    TICK = 9
+    GRANT = 10
+    RECALL = 11
+    PREPARE = 12  # a version of policies and models may be activated from here on
+    ACTIVATE = 13
+    PAUSE = 14  # an institution lends nothing new from here on
+    RESUME = 15
 
 
 class LoanStep(IntEnum):
@@ -44,6 +45,15 @@ class LoanStep(IntEnum):
     REVERSAL = 5
     WRITTEN_OFF = 6
     CLOSED = 7
+
+
+class LineAction(IntEnum):
+    """What the institution that funds a line does with it."""
+
+    FREEZE = 0
+    UNFREEZE = 1
+    CLOSE = 2
+    LIMIT = 3  # another limit from here on
 
 
 class Refusal(IntEnum):
@@ -62,7 +72,7 @@ class Refusal(IntEnum):
     UNKNOWN_TYPE = 7
     UNKNOWN_PRODUCT = 8
     UNKNOWN_CHANNEL = 9
-    UNKNOWN_KIND = 10  # an activity kind, signal, loan step, institution or cap not declared
+    UNKNOWN_KIND = 10  # a kind, signal, step, action, institution or cap not declared
     # admit
     NO_KEY = 11
     KEY_MISMATCH = 12  # the record's key is not the applicant, or a control event has one
@@ -76,15 +86,18 @@ class Refusal(IntEnum):
     # enrich and reserve
     UNKNOWN_OFFER = 20
     UNKNOWN_LOAN = 21
-    NOT_YOURS = 22  # the decision is another applicant's or another institution's
-    OFFER_EXPIRED = 23
-    WRONG_STATE = 24  # the table of the life of an offer or loan has no such step
-    BAD_AMOUNT = 25  # nothing at all, or more than was offered, is owed, or was paid
-    NO_ROOM = 26  # a table is full: the event may be sent again once there is room
+    UNKNOWN_LINE = 22  # or another applicant's
+    NOT_YOURS = 23  # the decision is another applicant's, or it or the line another institution's
+    OFFER_EXPIRED = 24
+    WRONG_STATE = 25  # the table of the life of an offer, loan or line has no such step
+    BAD_AMOUNT = 26  # nothing at all, or more than was offered, is owed, or was paid
+    PAUSED = 27  # a higher limit of an institution that lends nothing new
+    NO_CAPACITY = 28  # a higher limit than the lease or the caps of its institution can hold here
+    NO_ROOM = 29  # a table is full: the event may be sent again once there is room
     # by an operator, before all others
-    SKIPPED = 27  # the step fails on it: it stands on the signed skip list
+    SKIPPED = 30  # the step fails on it: it stands on the signed skip list
     # a control event that is due, and does nothing
-    NOT_PREPARED = 28  # no prepare has named this version here
+    NOT_PREPARED = 31  # no prepare has named this version here
 
 
 class Outcome(IntEnum):
@@ -181,70 +194,7 @@ def _fields(kind: str, names: str) -> list[tuple[str, str]]:
     return [(name, kind) for name in names.split()]
 
 
-# --- fields on the wire: name -> slot -------------------------------------------------------------
-# A span is (start, length) into the batch buffer; ints and floats are values. Attributes follow
-# VALUE in the floats (numbers) or STATUS in the spans (categories), at the index that the catalog
-# gives them.
-SPAN_FIELDS = (
-    "type", "id", "applicant", "product", "channel", "line", "merchant", "decision", "kind",
-    "counterparty", "source", "name", "status", "loan", "issuer", "step", "institution", "cap",
-    "signature", "device", "phone", "id_doc", "bank_account", "version",
-)  # fmt: skip
-INT_FIELDS = (
-    "at", "amount_cents", "tenor_days", "principal_cents", "interest_cents", "fee_cents",
-    "penalty_cents", "due_at", "partition", "seq", "segment", "day", "part_ppm",
-)  # fmt: skip
-FLOAT_FIELDS = ("value",)
-
-(
-    SPAN_TYPE, SPAN_ID, SPAN_APPLICANT, SPAN_PRODUCT, SPAN_CHANNEL, SPAN_LINE, SPAN_MERCHANT,
-    SPAN_DECISION, SPAN_KIND, SPAN_COUNTERPARTY, SPAN_SOURCE, SPAN_NAME, SPAN_STATUS, SPAN_LOAN,
-    SPAN_ISSUER, SPAN_STEP, SPAN_INSTITUTION, SPAN_CAP, SPAN_SIGNATURE, SPAN_DEVICE, SPAN_PHONE,
-    SPAN_ID_DOC, SPAN_BANK_ACCOUNT, SPAN_VERSION,
-) = range(len(SPAN_FIELDS))  # fmt: skip
-(
-    INT_AT, INT_AMOUNT, INT_TENOR, INT_PRINCIPAL, INT_INTEREST, INT_FEE, INT_PENALTY, INT_DUE_AT,
-    INT_PARTITION, INT_SEQ, INT_SEGMENT, INT_DAY, INT_PART_PPM,
-) = range(len(INT_FIELDS))  # fmt: skip
-FLOAT_VALUE = 0
-SPAN_CATEGORY_0 = len(SPAN_FIELDS)  # category attribute k: span SPAN_CATEGORY_0 + k
-FLOAT_ATTRIBUTE_0 = len(FLOAT_FIELDS)  # number attribute k: float FLOAT_ATTRIBUTE_0 + k
-SPANS = SPAN_CATEGORY_0 + limits.ATTRIBUTES_MAX
-INTS = len(INT_FIELDS)
-FLOATS = FLOAT_ATTRIBUTE_0 + limits.ATTRIBUTES_MAX
-
-# A row as the scanner or the slow lane left it. `*_present` has one bit a slot; other slots hold
-# old bytes.
-RAW = np.dtype(
-    [
-        ("lane", "i4"),
-        ("refusal", "i4"),
-        ("position", "i4"),  # byte in the value that the refusal points at, -1 none
-        ("span_start", "i4", (SPANS,)),
-        ("span_len", "i4", (SPANS,)),
-        ("spans_present", "u8"),
-        ("ints_present", "u8"),
-        ("floats_present", "u8"),
-        ("ints", "i8", (INTS,)),
-        ("floats", "f8", (FLOATS,)),
-    ],
-    align=True,
-)
-assert SPANS <= 64
-
-# Vocabularies: names of finite sets, interned to codes. An entry of SYMBOL names one of them.
-(
-    VOCAB_FIELD_SPAN, VOCAB_FIELD_INT, VOCAB_FIELD_FLOAT, VOCAB_TYPE, VOCAB_PRODUCT, VOCAB_CHANNEL,
-    VOCAB_KIND, VOCAB_SIGNAL, VOCAB_STATUS, VOCAB_STEP, VOCAB_INSTITUTION, VOCAB_CAP,
-    VOCAB_CATEGORY_0,
-) = range(13)  # fmt: skip
-STATUSES = ("ok", "empty", "error")
-
-SYMBOL = np.dtype(
-    [("hash", "u8"), ("vocabulary", "i4"), ("code", "i4"), ("start", "i4"), ("len", "i4")],
-    align=True,
-)
-
+# --- events --------------------------------------------------------------------------------------
 # An event that was decoded: names are codes, ids are keyed hashes. What its type does not carry is
 # 0 or -1.
 EVENT = np.dtype(
@@ -252,8 +202,9 @@ EVENT = np.dtype(
         *_fields(
             "i4",
             "type refusal position lane signature_ok applicant_start applicant_len id_start "
-            "id_len product channel kind signal status step",
+            "id_len product channel kind signal status",
         ),
+        ("step", "i4"),  # LoanStep, or LineAction of a line
         ("issuer", "i4"),  # institution code, -1: another lender
         *_fields("i4", "institution cap tenor_days partition segment day part_ppm"),
         *_fields(
@@ -364,9 +315,11 @@ LINE = np.dtype(
         ("next", "i4"),  # of the same applicant, or free list
         *_fields("i4", "state institution product channel"),
         ("limit_cents", "i8"),
-        ("available_cents", "i8"),
+        ("available_cents", "i8"),  # below 0 where the limit was cut below what is drawn
         ("committed_cents", "i8"),  # taken from the commitment lease, 0 where the policy takes none
+        ("segments", "u8"),  # of its commitment, as in OFFER
         ("opened_at", "i8"),
+        ("closed_at", "i8"),  # partition time when it was closed, 0: open
     ],
     align=True,
 )

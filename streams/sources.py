@@ -124,8 +124,8 @@ def _events(
         parts = split_signature(value)
         if parts is not None and mark(parts[0]) == parts[1]:
             return True
-        # A loan event of a file counts as if control had taken it in and signed it.
-        return _is_loan(value)
+        # A loan or line event of a file counts as if control had taken it in and signed it.
+        return _is_of_an_institution(value)
 
     control = ControlLog(mark, caps, [Position()] * partitions)
     log = _EventLog(name, partitions, control, symbols)
@@ -223,9 +223,9 @@ class _EventLog:
         return self._control.commands(line.command)
 
 
-def _is_loan(value: bytes) -> bool:
+def _is_of_an_institution(value: bytes) -> bool:
     record = orjson.loads(value)
-    return isinstance(record, dict) and record.get("type") == "loan"
+    return isinstance(record, dict) and record.get("type") in {"loan", "line"}
 
 
 def _frame(

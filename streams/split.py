@@ -20,7 +20,8 @@ from streams.codec.symbols import Symbols, Vocabulary, make_entries, make_symbol
 from streams.codec.words import WORD_BYTES, load_word, signed
 from streams.compile import i64, kernel
 from streams.intrinsics import trailing_zeros
-from streams.schema import RAW, SPAN_FIELDS, Lane, Refusal
+from streams.schema import Lane, Refusal
+from streams.wire import RAW, SPAN_FIELDS
 
 ODD = -2  # key_len of a line that `find_keys` is not sure of
 

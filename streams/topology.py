@@ -69,8 +69,8 @@ CLOCK = Topic("dipper.clock", "ticks handed from publish to control, and control
 
 TOPICS = (EVENTS, DECISIONS, EVIDENCE, FUNDING, DEAD_LETTERS, NOTICES, CONTROL, CLOCK)
 
-# One topic an institution, `dipper.ingress.<institution>`: what it says of its own loans. `dipper
-# control` stamps, signs and forwards it to `dipper.events`.
+# One topic an institution, `dipper.ingress.<institution>`: what it says of its own loans and lines.
+# `dipper control` stamps, signs and forwards it to `dipper.events`.
 INGRESS_PREFIX = "dipper.ingress."
 
 # What the step writes, in the order of the codes in its output rows.

@@ -33,6 +33,7 @@ from streams.count import count_decision
 from streams.counters import EVENTS, REFUSED, WAVES
 from streams.funding.answers import apply_answer, expire_offers
 from streams.funding.leases import give_back, grant
+from streams.funding.line_events import apply_line
 from streams.funding.loan_events import apply_loan
 from streams.funding.moves import NO_SEGMENT, emit_move, emit_part
 from streams.funding.reserve import choose_funded
@@ -66,6 +67,7 @@ _CANCEL = int(EventType.CANCEL)
 _ACTIVITY = int(EventType.ACTIVITY)
 _SIGNAL = int(EventType.SIGNAL)
 _LOAN = int(EventType.LOAN)
+_LINE = int(EventType.LINE)
 _TICK = int(EventType.TICK)
 _GRANT = int(EventType.GRANT)
 _RECALL = int(EventType.RECALL)
@@ -97,8 +99,8 @@ def _enter(state: State, batch: Batch, i: int, applicant: int) -> tuple[int, int
     partition = state.partition
     kind = events[i]["type"]
     begins = kind == _LOAN and events[i]["step"] == _DISBURSED and events[i]["issuer"] < 0
-    if applicant < 0 and (kind in (_ACCEPT, _CANCEL) or (kind == _LOAN and not begins)):
-        return _NONE, -1  # has no offer and no loan: the second pass says why it does not count
+    if applicant < 0 and (kind in (_ACCEPT, _CANCEL, _LOAN, _LINE) and not begins):
+        return _NONE, -1  # has no offer, loan or line: the second pass says why it does not count
     if not _has_room(state, events, i, applicant):
         return _NO_ROOM, -1
     if applicant < 0:
@@ -382,9 +384,11 @@ def _close_wave(core: Core, batch: Batch, out: Out, first: int, stop: int) -> No
                 refusal = apply_answer(state, core.names, out, events, row, applicant)
             elif kind >= _TICK:
                 refusal = _control(state, core.names, core.work, out, events, row)
-            elif kind not in (_ACTIVITY, _SIGNAL):
+            elif kind == _LOAN:
                 refusal = apply_loan(state, core.names, out, events, row, applicant)
-            if refusal == _NONE and (kind in (_ACCEPT, _CANCEL, _LOAN)):
+            elif kind == _LINE:
+                refusal = apply_line(state, core.names, out, events, row, applicant)
+            if refusal == _NONE and (kind in (_ACCEPT, _CANCEL, _LOAN, _LINE)):
                 _be_seen(state.applicants, applicant, events, row)
         if refusal != _NONE:
             events[row]["refusal"] = refusal

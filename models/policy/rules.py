@@ -55,7 +55,7 @@ def note_tokens(
 ) -> None:
     """Keep the tokens of request `column` of the next block, where a list may be asked for them.
 
-    `raw` is its raw row (`schema.RAW`), whose texts stand in `data`; `at` its time in epoch ms.
+    `raw` is its raw row (`wire.RAW`), whose texts stand in `data`; `at` its time in epoch ms.
     """
     if policies.listed.shape[0] > 0:
         hash_tokens(policies.token_key, data, raw, scratch.tokens[column])

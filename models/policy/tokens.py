@@ -11,13 +11,7 @@ from numpy.typing import NDArray
 from streams.buffers import Array
 from streams.codec.hashing import sip_hash_wide
 from streams.compile import kernel
-from streams.schema import (
-    SPAN_APPLICANT,
-    SPAN_BANK_ACCOUNT,
-    SPAN_DEVICE,
-    SPAN_ID_DOC,
-    SPAN_PHONE,
-)
+from streams.wire import SPAN_APPLICANT, SPAN_BANK_ACCOUNT, SPAN_DEVICE, SPAN_ID_DOC, SPAN_PHONE
 
 TOKENS = ("applicant", "device", "phone", "id_doc", "bank_account")
 _SPANS = np.array([SPAN_APPLICANT, SPAN_DEVICE, SPAN_PHONE, SPAN_ID_DOC, SPAN_BANK_ACCOUNT])
@@ -30,7 +24,7 @@ TOKEN = np.dtype([("lo", "u8"), ("hi", "u8")], align=True)
 
 @kernel
 def hash_tokens(key: Array, data: Array, raw: Array, tokens: Array) -> None:
-    """Write TOKEN[TOKENS] of one raw row (`schema.RAW`) whose texts stand in `data`; `key`
+    """Write TOKEN[TOKENS] of one raw row (`wire.RAW`) whose texts stand in `data`; `key`
     uint64[2].
     """
     for kind in range(_COUNT):

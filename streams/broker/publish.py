@@ -152,8 +152,8 @@ async def publish(
 
     A line that is no event goes to `on_fault` and is left out; with `raw` it is sent as it is,
     without a key, to partition 0. Tick lines are handed to control, or left out without `ticks`
-    (where control's clock is the wall clock). Loan events of `institutions` are signed by `sign`:
-    for old data, where one hand holds the file and control's key. Returns when all records stand.
+    (where control's clock is the wall clock). Loan and line events of `institutions` are signed by
+    `sign`: where one hand holds the file and control's key. Returns when all records stand.
     """
     counts = Published()
     times: list[int] = []

@@ -4,7 +4,7 @@
 2. resolve: names to codes, ids to hashes, every rule on a single event's fields (kernel).
 3. slow lane: orjson reads what is left, one row after another, and it is resolved too (control
    path).
-4. verify: the signatures of control events and of loan events that move our money (control path).
+4. verify: the signatures of control events and of loan and line events of ours (control path).
 """
 
 from collections.abc import Callable
@@ -30,8 +30,9 @@ def decode(symbols: Symbols, fields: Fields, batch: Batch, verify: Verify) -> No
     """Fill batch.events for each of `batch.used[0]` records; slow rows grow `batch.used[1]`. Of the
     first `batch.used[2]`, whose events the door has filled, only those of lane SLOW are read.
 
-    `fields` are those of the symbols (`make_fields`). A control event, and a loan event of an
-    institution of ours, gets `signature_ok` 1 where `verify` says so; refusing it is for admit.
+    `fields` are those of the symbols (`make_fields`). A control event, and a loan or line
+    event of an institution of ours, gets `signature_ok` 1 where `verify` says so; refusing it is
+    for admit.
     """
     rows = int(batch.used[0])
     left, control = _decode_fast(symbols, batch, int(batch.used[2]), rows)
@@ -41,7 +42,7 @@ def decode(symbols: Symbols, fields: Fields, batch: Batch, verify: Verify) -> No
             control += resolve(symbols, batch, int(row), int(row) + 1)
     if control > 0:
         events = batch.events[:rows]
-        ours = (events["type"] == EventType.LOAN) & (events["issuer"] >= 0)
+        ours = np.isin(events["type"], (EventType.LOAN, EventType.LINE)) & (events["issuer"] >= 0)
         signed = (ours | (events["type"] >= EventType.TICK)) & (events["refusal"] == Refusal.NONE)
         for row in np.flatnonzero(signed):
             start = int(batch.value_start[row])

@@ -17,13 +17,8 @@ from streams.codec.rules import (
     INTS_NEEDED,
     SPANS_NEEDED,
 )
-from streams.schema import (
-    INT_AMOUNT,
-    INT_FIELDS,
-    SPAN_FIELDS,
-    EventType,
-    Refusal,
-)
+from streams.schema import EventType, Refusal
+from streams.wire import INT_AMOUNT, INT_FIELDS, SPAN_FIELDS
 
 _REQUESTS = (EventType.APPLICATION, EventType.DRAWDOWN)
 _READ_MAX = 65_536  # a longer record is not read a second time

@@ -27,7 +27,8 @@ from streams.codec.symbols import Symbols, find_signal, find_symbol
 from streams.codec.words import signed
 from streams.compile import kernel
 from streams.limits import ATTRIBUTES_MAX, TOKEN_BYTES_MAX
-from streams.schema import (
+from streams.schema import EventType, Lane, LineAction, LoanStep, Refusal
+from streams.wire import (
     FLOAT_ATTRIBUTE_0,
     FLOAT_VALUE,
     INT_AMOUNT,
@@ -36,6 +37,7 @@ from streams.schema import (
     INT_DUE_AT,
     INT_FEE,
     INT_INTEREST,
+    INT_LIMIT,
     INT_PART_PPM,
     INT_PARTITION,
     INT_PENALTY,
@@ -44,6 +46,7 @@ from streams.schema import (
     INT_SEQ,
     INT_TENOR,
     INTS,
+    SPAN_ACTION,
     SPAN_APPLICANT,
     SPAN_CAP,
     SPAN_CATEGORY_0,
@@ -61,10 +64,6 @@ from streams.schema import (
     SPAN_STEP,
     SPAN_TYPE,
     STATUSES,
-    EventType,
-    Lane,
-    LoanStep,
-    Refusal,
 )
 
 _ONE_BIT = np.uint64(1)
@@ -74,15 +73,18 @@ _STATUS_BIT = np.uint64(mask_of(SPAN_STATUS))
 _ISSUER_BIT = np.uint64(mask_of(SPAN_ISSUER))
 _DECISION_BIT = np.uint64(mask_of(SPAN_DECISION))
 _DUE_AT_BIT = np.uint64(mask_of(INT_DUE_AT))
+_LIMIT_BIT = np.uint64(mask_of(INT_LIMIT))
 _VALUE_BIT = np.uint64(mask_of(FLOAT_VALUE))
 
 _APPLICATION, _DRAWDOWN = int(EventType.APPLICATION), int(EventType.DRAWDOWN)
 _ACTIVITY, _SIGNAL, _LOAN = int(EventType.ACTIVITY), int(EventType.SIGNAL), int(EventType.LOAN)
+_LINE = int(EventType.LINE)
 _TICK, _NO_TYPE = int(EventType.TICK), int(EventType.NONE)
 _GRANT, _RECALL = int(EventType.GRANT), int(EventType.RECALL)
 _PAUSE, _RESUME = int(EventType.PAUSE), int(EventType.RESUME)
 _DISBURSED, _DISBURSE_FAILED = int(LoanStep.DISBURSED), int(LoanStep.DISBURSE_FAILED)
 _DUE = int(LoanStep.DUE)
+_NEW_LIMIT = int(LineAction.LIMIT)
 _OK = STATUSES.index("ok")
 _FAST = int(Lane.FAST)
 
@@ -210,7 +212,7 @@ def _name(symbols: Symbols, data: Array, kind: int, raw: Array, event: Array) ->
     elif kind == _SIGNAL:
         given = raw["spans_present"] & _STATUS_BIT != _NO_BITS
         event["status"] = first if given else _OK
-    elif kind == _LOAN:
+    elif kind in (_LOAN, _LINE):
         event["step"], event["issuer"] = first, second
     elif kind > _TICK:
         event["institution"], event["cap"] = first, second
@@ -229,6 +231,9 @@ def _misses(kind: int, raw: Array, event: Array) -> bool:
             ints |= _DUE_AT_BIT
         elif event["issuer"] >= 0 and (step in (_DISBURSED, _DISBURSE_FAILED)):
             spans |= _DECISION_BIT
+    elif kind == _LINE:
+        if event["step"] == _NEW_LIMIT:
+            ints |= _LIMIT_BIT
     elif kind == _SIGNAL and event["status"] == _OK:
         if raw["floats_present"] & _VALUE_BIT == _NO_BITS:
             return True
@@ -259,6 +264,11 @@ def _find_unknown(symbols: Symbols, data: Array, kind: int, raw: Array, event: A
     elif kind == _LOAN:
         if event["step"] < 0:
             return SPAN_STEP
+    elif kind == _LINE:
+        if event["step"] < 0:
+            return SPAN_ACTION
+        if event["issuer"] < 0:
+            return SPAN_ISSUER
     elif kind in (_GRANT, _RECALL, _PAUSE, _RESUME):
         if event["institution"] < 0:
             return SPAN_INSTITUTION
@@ -306,7 +316,7 @@ def _fill_numbers(symbols: Symbols, data: Array, kind: int, raw: Array, event: A
         if given >> np.uint64(slot) & _ONE_BIT == _NO_BITS:
             numbers[slot] = 0
     event["at"] = numbers[INT_AT]
-    event["amount_cents"] = numbers[INT_AMOUNT]
+    event["amount_cents"] = numbers[INT_LIMIT] if kind == _LINE else numbers[INT_AMOUNT]
     event["tenor_days"] = numbers[INT_TENOR]
     event["principal_cents"] = numbers[INT_PRINCIPAL]
     event["interest_cents"] = numbers[INT_INTEREST]
@@ -399,15 +409,15 @@ def resolve_row(symbols: Symbols, data: Array, start: int, raw: Array, event: Ar
 
 @kernel
 def must_be_signed(event: Array) -> bool:
-    """Return whether it is a control event, or of a loan of ours, and not refused."""
-    ours = event["type"] == _LOAN and event["issuer"] >= 0
+    """Return whether it is a control event, or of a loan or line of ours, and not refused."""
+    ours = event["type"] in (_LOAN, _LINE) and event["issuer"] >= 0
     return bool(event["refusal"] == _NONE and (ours or event["type"] >= _TICK))
 
 
 @kernel
 def resolve(symbols: Symbols, batch: Batch, first: int, last: int) -> int:
     """Turn raw rows `first` to `last` - 1 into event rows; return how many must be signed:
-    control events, and loan events of institutions of ours, that are not refused.
+    control events, and loan and line events of institutions of ours, that are not refused.
 
     A refused row has its refusal, the byte at fault where it is known, and its type if that was
     readable. Ids and applicants have 1 to 40 bytes, other texts up to 64; an empty text counts as

@@ -14,13 +14,15 @@ from streams.limits import (
     SEGMENTS_MAX,
     TOKEN_BYTES_MAX,
 )
-from streams.schema import (
+from streams.schema import EventType
+from streams.wire import (
     INT_AMOUNT,
     INT_AT,
     INT_DAY,
     INT_DUE_AT,
     INT_FEE,
     INT_INTEREST,
+    INT_LIMIT,
     INT_PART_PPM,
     INT_PARTITION,
     INT_PENALTY,
@@ -29,6 +31,7 @@ from streams.schema import (
     INT_SEQ,
     INT_TENOR,
     INTS,
+    SPAN_ACTION,
     SPAN_APPLICANT,
     SPAN_BANK_ACCOUNT,
     SPAN_CAP,
@@ -54,6 +57,7 @@ from streams.schema import (
     SPAN_TYPE,
     SPAN_VERSION,
     SPANS,
+    VOCAB_ACTION,
     VOCAB_CAP,
     VOCAB_CATEGORY_0,
     VOCAB_CHANNEL,
@@ -63,7 +67,6 @@ from streams.schema import (
     VOCAB_STATUS,
     VOCAB_STEP,
     VOCAB_TYPE,
-    EventType,
 )
 
 AT_MAX = 2**52
@@ -121,6 +124,12 @@ _FIELDS: dict[EventType, tuple[tuple[int, ...], ...]] = {
         (*_TOKENS, SPAN_DECISION, SPAN_ISSUER),
         (*_MONEY, INT_DUE_AT),
     ),
+    EventType.LINE: (
+        (*_PERSON, SPAN_LINE, SPAN_ACTION, SPAN_ISSUER),
+        (INT_AT,),
+        _TOKENS,
+        (INT_LIMIT,),
+    ),
     EventType.TICK: ((), (INT_PARTITION, INT_SEQ, INT_AT), (), ()),
     EventType.GRANT: ((SPAN_INSTITUTION, SPAN_CAP), _LEASE, (), _PART),
     EventType.RECALL: ((SPAN_INSTITUTION, SPAN_CAP), _LEASE, (), _PART),
@@ -138,7 +147,7 @@ INTS_CARRIED = np.array([mask_of(*row[1], *row[3]) for row in _ROWS], np.uint64)
 LENGTH_MAX = np.full(SPANS, TOKEN_BYTES_MAX)
 LENGTH_MAX[[SPAN_ID, SPAN_APPLICANT]] = ID_BYTES_MAX
 INT_MIN = np.zeros(INTS, np.int64)
-INT_MIN[[INT_AT, INT_DUE_AT, INT_TENOR, INT_SEQ, INT_PART_PPM]] = 1
+INT_MIN[[INT_AT, INT_DUE_AT, INT_TENOR, INT_SEQ, INT_PART_PPM, INT_LIMIT]] = 1
 INT_MAX = np.full(INTS, AMOUNT_CENTS_MAX)
 INT_MAX[[INT_AT, INT_DUE_AT]] = AT_MAX
 INT_MAX[[INT_TENOR, INT_SEQ, INT_PARTITION]] = (TENOR_DAYS_MAX, SEQ_MAX, PARTITION_MAX)
@@ -157,6 +166,7 @@ VOCABULARY[
         SPAN_ISSUER,
         SPAN_INSTITUTION,
         SPAN_CAP,
+        SPAN_ACTION,
     ]
 ] = (
     VOCAB_TYPE,
@@ -168,6 +178,7 @@ VOCABULARY[
     VOCAB_INSTITUTION,
     VOCAB_INSTITUTION,
     VOCAB_CAP,
+    VOCAB_ACTION,
 )
 VOCABULARY[SPAN_CATEGORY_0:] = VOCAB_CATEGORY_0 + np.arange(ATTRIBUTES_MAX)
 NAMES = np.full((len(EventType), 2), -1)
@@ -175,6 +186,7 @@ NAMES[EventType.APPLICATION] = SPAN_PRODUCT, SPAN_CHANNEL
 NAMES[EventType.ACTIVITY, 0] = SPAN_KIND
 NAMES[EventType.SIGNAL, 0] = SPAN_STATUS
 NAMES[EventType.LOAN] = SPAN_STEP, SPAN_ISSUER
+NAMES[EventType.LINE] = SPAN_ACTION, SPAN_ISSUER
 NAMES[[EventType.GRANT, EventType.RECALL]] = SPAN_INSTITUTION, SPAN_CAP
 NAMES[[EventType.PAUSE, EventType.RESUME], 0] = SPAN_INSTITUTION
 # The span that names another party, and the one that names a decision, line or version; -1 none.
@@ -182,5 +194,5 @@ COUNTERPARTY = np.full(len(EventType), -1)
 COUNTERPARTY[[EventType.DRAWDOWN, EventType.ACTIVITY]] = SPAN_MERCHANT, SPAN_COUNTERPARTY
 REFERENCE = np.full(len(EventType), -1)
 REFERENCE[[EventType.ACCEPT, EventType.CANCEL, EventType.LOAN]] = SPAN_DECISION
-REFERENCE[EventType.DRAWDOWN] = SPAN_LINE
+REFERENCE[[EventType.DRAWDOWN, EventType.LINE]] = SPAN_LINE
 REFERENCE[[EventType.PREPARE, EventType.ACTIVATE]] = SPAN_VERSION

@@ -16,13 +16,8 @@ from streams.buffers import FOLLOW, Array, Batch
 from streams.codec.symbols import Symbols, find_field
 from streams.codec.words import find_text_end, same_bytes, signed
 from streams.compile import kernel
-from streams.schema import (
-    VOCAB_FIELD_FLOAT,
-    VOCAB_FIELD_INT,
-    VOCAB_FIELD_SPAN,
-    Lane,
-    Refusal,
-)
+from streams.schema import Lane, Refusal
+from streams.wire import VOCAB_FIELD_FLOAT, VOCAB_FIELD_INT, VOCAB_FIELD_SPAN
 
 _QUOTE, _MINUS, _POINT, _COMMA, _COLON, _OPEN, _CLOSE = (ord(c) for c in '"-.,:{}')
 _ZERO, _NINE = ord("0"), ord("9")

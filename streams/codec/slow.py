@@ -12,7 +12,8 @@ import orjson
 
 from streams.buffers import Batch
 from streams.codec.symbols import Fields
-from streams.schema import VOCAB_FIELD_FLOAT, VOCAB_FIELD_INT, VOCAB_FIELD_SPAN, Lane, Refusal
+from streams.schema import Lane, Refusal
+from streams.wire import VOCAB_FIELD_FLOAT, VOCAB_FIELD_INT, VOCAB_FIELD_SPAN
 
 TEXT_BYTES_MAX = 128
 """Longer text is refused for its length alone, so its bytes are never looked at and need no

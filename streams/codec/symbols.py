@@ -15,7 +15,8 @@ from streams.codec.hashing import key_words
 from streams.codec.words import WORD_BYTES, hash_name, load_part, same_bytes, signed
 from streams.compile import kernel
 from streams.limits import ATTRIBUTES_MAX, SIGNALS_MAX, TOKEN_BYTES_MAX
-from streams.schema import (
+from streams.schema import Cap, EventType, LineAction, LoanStep
+from streams.wire import (
     FLOAT_ATTRIBUTE_0,
     FLOAT_FIELDS,
     INT_FIELDS,
@@ -23,6 +24,7 @@ from streams.schema import (
     SPAN_FIELDS,
     STATUSES,
     SYMBOL,
+    VOCAB_ACTION,
     VOCAB_CAP,
     VOCAB_CATEGORY_0,
     VOCAB_CHANNEL,
@@ -36,9 +38,6 @@ from streams.schema import (
     VOCAB_STATUS,
     VOCAB_STEP,
     VOCAB_TYPE,
-    Cap,
-    EventType,
-    LoanStep,
 )
 
 Entry = tuple[int, bytes, int]
@@ -95,6 +94,7 @@ def make_entries(vocabulary: Vocabulary) -> list[Entry]:
     add(VOCAB_FIELD_FLOAT, FLOAT_FIELDS)
     entries += [(VOCAB_TYPE, kind.name.lower().encode(), int(kind)) for kind in EventType if kind]
     entries += [(VOCAB_STEP, step.name.lower().encode(), int(step)) for step in LoanStep]
+    entries += [(VOCAB_ACTION, act.name.lower().encode(), int(act)) for act in LineAction]
     entries += [(VOCAB_CAP, cap.name.lower().encode(), int(cap)) for cap in Cap]
     add(VOCAB_STATUS, STATUSES)
     add(VOCAB_PRODUCT, vocabulary.products)

@@ -1,8 +1,8 @@
-"""What institutions say of their own loans: taken from their topics, stamped, signed, forwarded.
+"""What institutions say of their own loans and lines: taken in, stamped, signed, forwarded.
 
 1. Read what stands on `dipper.ingress.<institution>`, from the group's committed offsets.
 2. Stamp each record with its issuer: Kafka's ACL says who may write there, so the topic says
-   who speaks. What is no loan event, or names another issuer, becomes a dead letter.
+   who speaks. What is neither, or names another issuer, becomes a dead letter.
 3. Sign all of them as one batch, send each to its applicant's partition of `dipper.events`.
 4. When all stand, commit the offsets read.
 
@@ -30,7 +30,7 @@ _EVERYBODY = "User:*"
 
 
 class Ingress:
-    """Forwards loan events of some institutions: `async with Ingress(...) as ingress:`.
+    """Forwards loan and line events of some institutions: `async with Ingress(...) as ingress:`.
 
     Takes the broker, how many partitions `dipper.events` has, the institutions and how to sign.
     """

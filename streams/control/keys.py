@@ -162,7 +162,8 @@ def revoke_key(folder: Path, fingerprint: str, until: Sequence[int]) -> Trusted:
 
 def verifier(keys: Iterable[Trusted]) -> Verify:
     """Return a function that tells whether a record of a partition, as bytes that stand at an
-    offset, bears a signature of one of these keys: a control event, or a loan event of a batch.
+    offset, bears a signature of one of these keys: a control event, or a loan or line event of
+    a batch.
     """
     checks = [(key.until, _checker(key.key)) for key in keys]
 

@@ -1,4 +1,4 @@
-"""Loan events of our institutions, signed by control: many under one signature.
+"""Loan and line events of our institutions, signed by control: many under one signature.
 
 An Ed25519 check takes some 60 µs, a hash one. So control signs a batch: the leaves of a binary tree
 are hashes of the events, a node hashes its two children, the root is signed. Each event carries the
@@ -85,10 +85,11 @@ def is_signed_loan(value: bytes, check: CheckRoot) -> bool:
 
 
 def stamp(value: bytes | None, institution: str) -> tuple[bytes, bytes]:
-    """Return key and record of what an institution says of one of its loans, its issuer stamped.
+    """Return key and record of what an institution says of a loan or line of its own, its issuer
+    stamped.
 
     The record is written anew, so that a field that stands twice, or a signature of its own, is
-    gone. `DipperError` with the reason where it is no loan event, or names another issuer.
+    gone. `DipperError` with the reason where it is neither, or names another issuer.
     """
     try:
         event = orjson.loads(value or b"")
@@ -96,7 +97,7 @@ def stamp(value: bytes | None, institution: str) -> tuple[bytes, bytes]:
         raise DipperError("malformed") from error
     if not isinstance(event, dict):
         raise DipperError("malformed")
-    if event.get("type") != "loan":
+    if event.get("type") not in {"loan", "line"}:
         raise DipperError("unknown_type")
     if event.get("issuer", institution) != institution:
         raise DipperError("not_yours")

@@ -1,4 +1,4 @@
-"""The life of an offer and of a loan, as tables: state x event -> next state.
+"""The life of an offer, of a loan and of a line, as tables: state x event -> next state.
 
 An empty cell is a refusal, `wrong_state`. The tests print these tables and try every cell;
 ARCHITECTURE.md shows them. Who may cause an event, and what money it moves, stands in
@@ -7,7 +7,7 @@ ARCHITECTURE.md shows them. Who may cause an event, and what money it moves, sta
 
 import numpy as np
 
-from streams.schema import LoanState, LoanStep, OfferEvent, OfferState
+from streams.schema import LineAction, LineState, LoanState, LoanStep, OfferEvent, OfferState
 
 _S, _E = OfferState, OfferEvent
 
@@ -37,6 +37,21 @@ LOAN_LIFE = {
     (_L.WRITTEN_OFF, _P.CLOSED): _L.CLOSED,
 }
 
+_N, _A = LineState, LineAction
+
+# What stands already may be said again: it changes nothing.
+LINE_LIFE = {
+    (_N.ACTIVE, _A.FREEZE): _N.FROZEN,
+    (_N.ACTIVE, _A.UNFREEZE): _N.ACTIVE,
+    (_N.ACTIVE, _A.CLOSE): _N.CLOSED,
+    (_N.ACTIVE, _A.LIMIT): _N.ACTIVE,
+    (_N.FROZEN, _A.FREEZE): _N.FROZEN,
+    (_N.FROZEN, _A.UNFREEZE): _N.ACTIVE,
+    (_N.FROZEN, _A.CLOSE): _N.CLOSED,
+    (_N.FROZEN, _A.LIMIT): _N.FROZEN,
+    (_N.CLOSED, _A.CLOSE): _N.CLOSED,
+}
+
 OFFER_NEXT = np.full((len(OfferState), len(OfferEvent)), -1, np.int64)
 for (_offer_state, _offer_event), _offer_next in OFFER_LIFE.items():
     OFFER_NEXT[_offer_state, _offer_event] = _offer_next
@@ -44,3 +59,7 @@ for (_offer_state, _offer_event), _offer_next in OFFER_LIFE.items():
 LOAN_NEXT = np.full((len(LoanState), len(LoanStep)), -1, np.int64)
 for (_loan_state, _loan_step), _loan_next in LOAN_LIFE.items():
     LOAN_NEXT[_loan_state, _loan_step] = _loan_next
+
+LINE_NEXT = np.full((len(LineState), len(LineAction)), -1, np.int64)
+for (_line_state, _line_action), _line_next in LINE_LIFE.items():
+    LINE_NEXT[_line_state, _line_action] = _line_next

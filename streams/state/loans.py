@@ -52,9 +52,40 @@ def take_line(partition: Array, applicants: Array, lines: Array, offers: Array, 
     lines[row]["committed_cents"] = (
         offers[offer]["amount_cents"] if offers[offer]["cap"] >= 0 else 0
     )
+    lines[row]["segments"] = offers[offer]["segments"]
+    lines[row]["closed_at"] = 0
     lines[row]["next"] = applicants[applicant]["first_line"]
     applicants[applicant]["first_line"] = row
     return row
+
+
+@kernel
+def line_is_used(loans: Array, first_loan: int, line: int) -> bool:
+    """Say whether a loan of the chain that begins at row `first_loan` was drawn on that line."""
+    loan = i64(first_loan)
+    while loan >= 0:
+        if loans[loan]["line"] == line:
+            return True
+        loan = i64(loans[loan]["next"])
+    return False
+
+
+@kernel
+def free_line(partition: Array, applicants: Array, lines: Array, row: int) -> None:
+    """Take the line out of its applicant's chain and out of the table."""
+    applicant = lines[row]["applicant"]
+    at = i64(applicants[applicant]["first_line"])
+    if at == row:
+        applicants[applicant]["first_line"] = lines[row]["next"]
+    else:
+        while lines[at]["next"] != row:
+            at = i64(lines[at]["next"])
+            assert at >= 0
+        lines[at]["next"] = lines[row]["next"]
+    lines[row]["state"] = _LINE_FREE
+    chain_free(lines["next"], row, partition[0]["free_line"])
+    partition[0]["free_line"] = row
+    partition[0]["lines_used"] -= 1
 
 
 @kernel

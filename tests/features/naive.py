@@ -130,7 +130,7 @@ def line_values(lines: Sequence[Line], own: Line | None, as_of: int) -> dict[str
         "lines_limit_cents": limit,
         "lines_utilisation": used / limit if limit else nan,
         "line_limit_cents": own.limit_cents if own else nan,
-        "line_available_cents": own.available_cents if own else nan,
+        "line_available_cents": max(own.available_cents, 0) if own else nan,
         "line_utilisation": own_used,
         "line_age_days": (as_of - own.opened_at) / DAY_MS if own else nan,
     }

@@ -12,7 +12,8 @@ from streams.codec.resolve import resolve
 from streams.codec.scan import scan
 from streams.codec.slow import decode_slow
 from streams.limits import Limits
-from streams.schema import FLOATS, INTS, SPANS, Lane, Refusal
+from streams.schema import Lane, Refusal
+from streams.wire import FLOATS, INTS, SPANS
 from tests.fuzz.mutate import fill_mutants, make_corpus
 from tests.fuzz.test_decode import FRAGMENTS
 from tests.streams.codec.build import FIELDS, SYMBOLS

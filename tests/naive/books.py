@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from streams.limits import RECENT_IDS
-from streams.schema import LineState, LoanState, OfferState
+from streams.schema import Cap, LineState, LoanState, OfferState
 from tests.features import build
 
 Id = tuple[int, int]  # 128 bits of an id: high half, low half
@@ -69,7 +69,10 @@ class Line:
     channel: int
     limit: int
     opened_at: int
+    offer: Offer  # that it came from
+    committed: int  # of the commitment lease
     state: LineState = LineState.ACTIVE
+    closed_at: int = 0
 
 
 @dataclass(order=True)
@@ -185,6 +188,10 @@ class Books:
             reserved = sum(offer.amount for offer in held if offer.is_open)
             if reserved != lease.reserved:
                 yield f"lease {institution}/{cap}: {reserved} held by offers, {lease} reserved"
+            if cap == Cap.COMMITMENT:
+                mine = [line for line in self.lines.values() if line.institution == institution]
+                if lease.drawn != sum(line.committed for line in mine):
+                    yield f"lease {institution}/{cap}: {lease}, its lines {mine}"
             pots = lease.free + lease.reserved + lease.drawn + lease.returned
             if lease.granted + lease.overdrawn != pots or min(vars(lease).values()) < 0:
                 yield f"lease {institution}/{cap}: {lease}"

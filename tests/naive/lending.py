@@ -1,18 +1,22 @@
-"""Answers, disbursements, loans and expiries on the books: a ladder of refusals, then what changes.
+"""Answers, disbursements, loans, lines and expiries on the books: a ladder of refusals, then what
+changes.
 
-Both tables of `streams/funding/life.py` decide what may follow what.
+The tables of `streams/funding/life.py` decide what may follow what.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
-from streams.funding.life import LOAN_LIFE, OFFER_LIFE
+from streams.funding.life import LINE_LIFE, LOAN_LIFE, OFFER_LIFE
 from streams.funding.segments import SegmentCap
 from streams.limits import DAY_MS, LATE_MS_MAX, LOAN_PAID_CENTS_MAX
 from streams.schema import (
     Cap,
     EventType,
     FundingMove,
+    LineAction,
+    LineState,
     LoanStep,
     OfferEvent,
     OfferState,
@@ -126,7 +130,7 @@ class Lending:
         elif offer.is_line:
             line = Line(
                 offer.id, offer.applicant, offer.institution, offer.product, offer.channel,
-                offer.amount, at,
+                offer.amount, at, offer, offer.amount if offer.cap >= 0 else 0,
             )  # fmt: skip
             self.books.lines[offer.id] = line
             self.books.people[offer.applicant].lines.append(line)
@@ -158,6 +162,47 @@ class Lending:
             else:
                 del self.books.offers[offer.id]
         return expired
+
+    def line_event(
+        self, event: dict[str, Any], has_room: Callable[[int, int, int], bool]
+    ) -> Refusal:
+        """The institution freezes, unfreezes or closes a line, or changes its limit. `has_room`
+        tells whether a cap by day or segment, by place, has room at a time for an amount.
+        """
+        books, at = self.books, event["at"]
+        line = books.lines.get((event["reference_hi"], event["reference_lo"]))
+        if line is None or line.applicant != event["applicant"]:
+            return Refusal.UNKNOWN_LINE
+        if line.institution != event["issuer"]:
+            return Refusal.NOT_YOURS
+        action = LineAction(event["step"])
+        if (line.state, action) not in LINE_LIFE:
+            return Refusal.WRONG_STATE
+        more = event["amount_cents"] - line.limit if action is LineAction.LIMIT else 0
+        if more > 0:
+            if line.institution in books.paused:
+                return Refusal.PAUSED
+            lease = books.leases[line.institution, int(Cap.COMMITMENT)]
+            holds = lease.can_reserve(more) and all(
+                has_room(place, at, more) for place in line.offer.segments
+            )
+            if line.committed and not holds:
+                return Refusal.NO_CAPACITY
+        closes = action is LineAction.CLOSE and line.state is not LineState.CLOSED
+        line.limit += more
+        line.state = LINE_LIFE[line.state, action]
+        if closes:
+            more, line.closed_at = -line.committed, books.time or 0
+        if line.committed and more:
+            line.committed += more
+            now = replace(line.offer, asked_at=at)
+            if more > 0:
+                self.move(FundingMove.RESERVE, now, more, at)
+                self.move(FundingMove.DRAW, now, more, at)
+            else:
+                self.move(FundingMove.REPAY, now, -more, at)
+        books.ids[event["key_hi"], event["key_lo"]] = max(at, books.time or 0) + LATE_MS_MAX
+        return Refusal.NONE
 
     def loan_event(self, event: dict[str, Any]) -> Refusal:
         """Something happened to a loan, ours or another lender's."""

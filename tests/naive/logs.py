@@ -14,7 +14,7 @@ from aiokafka.partitioner import murmur2
 from streams.control.records import Command, Share, command, grant, signed, tick
 from streams.deployment import Deployment
 from streams.limits import AHEAD_MS_MAX, DAY_MS, LATE_MS_MAX, SECOND_MS
-from streams.schema import Cap, LoanStep, OfferState
+from streams.schema import Cap, LineAction, LoanStep, OfferState
 from tests.naive.books import Loan
 from tests.naive.deployments import versions_of
 from tests.naive.records import Record, hex_of
@@ -57,6 +57,7 @@ class LogMaker:
     def __init__(self, deployment: Deployment, seed: int) -> None:
         self.random = random.Random(seed)
         self.dice = random.Random(seed)  # of its own: a row more changes no later one
+        self._aside = random.Random(f"lines {seed}")  # so that the rest of a log stays as it was
         self.deployment = deployment
         self.step = NaiveStep(deployment, self.partition, self.partitions, verify)
         self.log: list[Row] = []
@@ -140,6 +141,10 @@ class LogMaker:
             self._bad_control: 2, self._command: 2,
         }  # fmt: skip
         self.random.choices(list(weights), list(weights.values()))[0]()
+        if self._aside.random() < 0.04:
+            usual, self.random = self.random, self._aside
+            self._line_event()
+            self.random = usual
 
     def _at(self) -> int:
         usual = self.now - self.random.choice([0, 0, 1, 20 * SECOND_MS, HOUR_MS])
@@ -286,6 +291,26 @@ class LogMaker:
             fields["decision"] = "cd" * 16
         rest = {name: value for name, value in names.items() if name != "applicant"}
         self.event("loan", names["applicant"], at, step=step, **rest, **fields)
+
+    def _line_event(self) -> None:
+        lines = list(self.step.books.lines.values())
+        who, line, limit = self.random.choice(self.people), "ab" * 16, 1_000
+        issuer = self.random.choice(self.deployment.institution_ids)
+        if lines and self.random.random() < 0.95:
+            known = self.random.choice(lines[-4:])
+            line, limit = hex_of(known.id), known.limit
+            if self.random.random() < 0.95:
+                who = known.applicant.decode()
+            if self.random.random() < 0.95:
+                issuer = self.deployment.institution_ids[known.institution]
+        usual = [LineAction.FREEZE, LineAction.UNFREEZE, LineAction.UNFREEZE, LineAction.LIMIT]
+        odd = self.random.random() < 0.2
+        action = self.random.choice(list(LineAction) if odd else [*usual, LineAction.LIMIT])
+        fields: dict[str, Any] = {"line": line, "issuer": issuer, "action": action.name.lower()}
+        if action is LineAction.LIMIT:
+            limits = [limit, limit // 2 + 1, 2 * limit, limit + 50_000, 1, 9_000_000]
+            fields["limit_cents"] = self.random.choice(limits)
+        self.event("line", who, self._at(), **fields)
 
     def _activity(self) -> None:
         kinds = ["order", "order", "refund", "login", "invoice_out", "device_change"]

@@ -41,6 +41,7 @@ from tests.streams.codec.decode_twin import Reader
 
 REQUESTS = {EventType.APPLICATION, EventType.DRAWDOWN}
 ANSWERS = {EventType.ACCEPT, EventType.CANCEL}
+DATED = {*REQUESTS, *ANSWERS, EventType.LINE}  # may be too old
 HISTORY = {EventType.ACTIVITY, EventType.SIGNAL}
 CONTROL = {kind for kind in EventType if kind >= EventType.TICK}
 Event = dict[str, Any]
@@ -154,7 +155,7 @@ class NaiveStep:
             return Refusal.KEY_MISMATCH
         if (murmur2(key) & 0x7FFFFFFF) % self.partitions != self.partition:
             return Refusal.WRONG_PARTITION
-        moves_money = kind == EventType.LOAN and event["issuer"] >= 0
+        moves_money = kind == EventType.LINE or (kind == EventType.LOAN and event["issuer"] >= 0)
         if moves_money and not self.verify(self.partition, value, self._offset):
             return Refusal.BAD_SIGNATURE
         if books.time is None:
@@ -162,7 +163,7 @@ class NaiveStep:
                 return Refusal.NOT_STARTED
         elif event["at"] > books.time + AHEAD_MS_MAX:
             return Refusal.TOO_FAR_AHEAD
-        elif kind in REQUESTS | ANSWERS and event["at"] < books.time - LATE_MS_MAX:
+        elif kind in DATED and event["at"] < books.time - LATE_MS_MAX:
             return Refusal.TOO_OLD
         return Refusal.DUPLICATE if self._is_duplicate(event) else Refusal.NONE
 
@@ -183,6 +184,8 @@ class NaiveStep:
             refusal = self.lending.answer(event)
         elif kind == EventType.LOAN:
             refusal = self.lending.loan_event(event)
+        elif kind == EventType.LINE:
+            refusal = self.lending.line_event(event, self._has_room)
         else:
             refusal = Refusal.NONE
             if kind in HISTORY:
@@ -288,6 +291,13 @@ class NaiveStep:
                     if loan.closed_at < time - CLOSED_LOAN_MS - LATE_MS_MAX:
                         person.loans.remove(loan)
                         loan.known = False
+            for line in list(person.lines):
+                drawn_on = any(loan.line == line.id for loan in person.loans)
+                drawn_on |= self.books.available(line) != line.limit
+                if line.state is LineState.CLOSED and not drawn_on:
+                    if line.closed_at < time - CLOSED_LOAN_MS - LATE_MS_MAX:
+                        person.lines.remove(line)
+                        del self.books.lines[line.id]
             held = [*person.activity, *person.lines, *person.loans]
             held += self.books.open_offers(applicant)
             if not held and person.last_at < time - IDLE_MS:

@@ -12,7 +12,7 @@ import orjson
 from streams.control.records import Share, grant, signed, tick
 from streams.deployment import Deployment
 from streams.limits import DAY_MS
-from streams.schema import Cap, LineState, OfferState, Refusal
+from streams.schema import Cap, OfferState, Refusal
 from streams.topology import OUT_DECISION
 from tests.naive.books import Lease, Line, Loan, Offer
 from tests.naive.logs import FORGED, GENUINE, START, LogMaker, Row, verify
@@ -82,8 +82,8 @@ class Desk:
         return refusal.name.lower() if refusal else "ok"
 
     def send(self, type: str, applicant: str = "gina", **fields: Any) -> str:
-        """Hand in an event of an applicant; return its refusal, or `ok`. What it says of a loan of
-        ours bears `signature`, or none where that is None.
+        """Hand in an event of an applicant; return its refusal, or `ok`. What it says of a loan or
+        line of ours bears `signature`, or none where that is None.
 
         `at` is a span from partition time on; `key` replaces the record's key; a field that is None
         is left out.
@@ -153,7 +153,11 @@ class Desk:
     def line(self, decision: str) -> Line:
         """Return the line of a decision."""
         line = next(x for x in self.twin.books.lines.values() if hex_of(x.id) == decision)
-        assert line.state is LineState.ACTIVE
+        rows = self.step.core.state.lines
+        row = rows[(rows["hi"] == line.id[0]) & (rows["lo"] == line.id[1])][0]
+        found = row["state"], row["limit_cents"], row["available_cents"], row["committed_cents"]
+        wanted = line.state, line.limit, self.twin.books.available(line), line.committed
+        assert found == wanted
         return line
 
     def loan(self) -> Loan:

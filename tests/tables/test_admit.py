@@ -132,8 +132,12 @@ def test_admit(step_deployment: Deployment, row: dict[str, str]) -> None:
 
 
 def test_admit_has_every_refusal() -> None:
-    """Each reason of streams/schema.py stands in admit.txt or full.txt."""
-    named = {row["result"] for name in ("admit.txt", "full.txt") for row in read_table(name)}
+    """Each reason of streams/schema.py stands in admit.txt, full.txt or line_money.txt."""
+    named = {
+        row["result"]
+        for name in ("admit.txt", "full.txt", "line_money.txt")
+        for row in read_table(name)
+    }
     by_list = {"skipped", "not_prepared"}  # tests/streams: test_skips.py, test_versions.py
     assert {refusal.name.lower() for refusal in Refusal if refusal} <= named | by_list
 

@@ -9,6 +9,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "streams.topology",
         "streams.limits",
         "streams.schema",
+        "streams.wire",
         "streams.compile",
         "streams.intrinsics",
         "streams.kernel_cache",

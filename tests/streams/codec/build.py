@@ -9,11 +9,8 @@ from streams.buffers import Batch, append_record, make_batch
 from streams.codec.decode import decode
 from streams.codec.symbols import Symbols, Vocabulary, make_entries, make_fields, make_symbols
 from streams.limits import Limits
-from streams.schema import (
-    EVENT,
-    VOCAB_FIELD_INT,
-    VOCAB_FIELD_SPAN,
-)
+from streams.schema import EVENT
+from streams.wire import VOCAB_FIELD_INT, VOCAB_FIELD_SPAN
 
 KEY = bytes(range(16))
 VOCABULARY = Vocabulary(

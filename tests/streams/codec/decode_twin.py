@@ -12,19 +12,20 @@ from typing import Any
 import orjson
 
 from streams.codec.symbols import Vocabulary
-from streams.schema import Cap, EventType, LoanStep, Refusal
+from streams.schema import Cap, EventType, LineAction, LoanStep, Refusal
 from tests.streams.codec.build import KEY, VOCABULARY
 from tests.streams.codec.hash_twin import siphash
 
 _TEXTS = [
     "type", "id", "applicant", "product", "channel", "line", "merchant", "decision", "kind",
     "counterparty", "source", "name", "status", "loan", "issuer", "step", "institution", "cap",
-    "signature", "device", "phone", "id_doc", "bank_account", "version",
+    "signature", "device", "phone", "id_doc", "bank_account", "version", "action",
 ]  # fmt: skip
 _INTS = [
     "at", "amount_cents", "tenor_days", "principal_cents", "interest_cents", "fee_cents",
-    "penalty_cents", "due_at", "partition", "seq", "segment", "day", "part_ppm",
+    "penalty_cents", "due_at", "partition", "seq", "segment", "day", "part_ppm", "limit_cents",
 ]  # fmt: skip
+_NUMBERED = [name for name in _INTS if name != "limit_cents"]  # it stands as amount_cents
 _NAMED = [
     "product", "channel", "kind", "signal", "status", "step", "issuer", "institution", "cap",
 ]  # fmt: skip
@@ -48,6 +49,7 @@ FIELDS_OF = {
         [*_PERSON, "loan", "step"],
         [*_TOKENS, *_LOAN_MONEY, "due_at", "decision", "issuer"],
     ),
+    "line": ([*_PERSON, "line", "action", "issuer"], [*_TOKENS, "limit_cents"]),
     "tick": (["partition", "seq", "at"], []),
     "grant": (["partition", "seq", "institution", "cap", "amount_cents"], _PART),
     "recall": (["partition", "seq", "institution", "cap", "amount_cents"], _PART),
@@ -65,6 +67,7 @@ _RANGES = {
     "segment": (0, 61),
     "day": (0, 2**52 // 86_400_000),
     "part_ppm": (1, 1_000_000),
+    "limit_cents": (1, 10**14),
 }
 
 
@@ -84,6 +87,8 @@ def _refusal_of(kind: str, given: dict[str, Any], codes: dict[str, int]) -> Refu
     if kind == "loan" and codes["issuer"] >= 0:
         if codes["step"] in {LoanStep.DISBURSED, LoanStep.DISBURSE_FAILED}:
             needed.append("decision")
+    if kind == "line" and codes["step"] == LineAction.LIMIT:
+        needed.append("limit_cents")
     if any(name not in given for name in needed):
         return Refusal.MISSING_FIELD
     for name, content in given.items():
@@ -101,7 +106,7 @@ def _refusal_of(kind: str, given: dict[str, Any], codes: dict[str, int]) -> Refu
         return Refusal.UNKNOWN_PRODUCT
     if codes.get("channel") == -1:
         return Refusal.UNKNOWN_CHANNEL
-    if any(code == -1 for name, code in codes.items() if name != "issuer"):
+    if any(code == -1 for name, code in codes.items() if name != "issuer" or kind == "line"):
         return Refusal.UNKNOWN_KIND
     return Refusal.NONE
 
@@ -165,6 +170,11 @@ class Reader:
                 "step": _place(steps, get("step")),
                 "issuer": _place(self.names.institutions, get("issuer")),
             }
+        if kind == "line":
+            return {
+                "step": _place([action.name.lower() for action in LineAction], get("action")),
+                "issuer": _place(self.names.institutions, get("issuer")),
+            }
         if kind in {"pause", "resume"}:
             return {"institution": _place(self.names.institutions, get("institution"))}
         if kind in {"grant", "recall"}:
@@ -213,8 +223,11 @@ class Reader:
         """Return what decode must give for `value`, by field of EVENT but lane and position."""
         refusal, fields = self.read(value)
         event: dict[str, Any] = dict.fromkeys(_NAMED, -1)
-        event |= dict.fromkeys([*_INTS, "applicant_hash", "key_lo", "key_hi", "counterparty"], 0)
+        event |= dict.fromkeys(
+            [*_NUMBERED, "applicant_hash", "key_lo", "key_hi", "counterparty"], 0
+        )
         event |= dict.fromkeys(["reference_lo", "reference_hi", "loan_lo", "loan_hi"], 0)
+        event["counterparty"] = 0
         event |= {"type": 0, "refusal": refusal, "value": math.nan, "attributes": [math.nan] * 16}
         event |= {"applicant": b"", "id": b"", "signature_ok": 0}
         if refusal:
@@ -238,7 +251,9 @@ class Reader:
         if event["refusal"]:
             return {"type": event["type"], "refusal": event["refusal"]}
         event |= codes
-        event |= {name: content for name, content in given.items() if name in _INTS}
+        event |= {name: given[name] for name in _NUMBERED if name in given}
+        if kind == "line":
+            event["amount_cents"] = given.get("limit_cents", 0)
         event["value"] = given.get("value", math.nan)
         if kind == "application":
             event["attributes"] = self._attributes(given)
@@ -249,7 +264,7 @@ class Reader:
             event |= {"applicant": given["applicant"], "id": given["id"]}
             event |= self._hashes(kind, given)
             # The twin's readers call every signature good.
-            event["signature_ok"] = int(kind == "loan" and event["issuer"] >= 0)
+            event["signature_ok"] = int(kind in {"loan", "line"} and event["issuer"] >= 0)
         return event
 
 

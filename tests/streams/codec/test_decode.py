@@ -10,7 +10,7 @@ from streams.buffers import append_record, make_batch
 from streams.codec.decode import decode
 from streams.codec.scan import scan
 from streams.limits import Limits
-from streams.schema import EventType, Lane, LoanStep, Refusal
+from streams.schema import EventType, Lane, LineAction, LoanStep, Refusal
 from tests.streams.codec.build import (
     FIELDS,
     SYMBOLS,
@@ -39,6 +39,9 @@ SAMPLES: dict[str, dict[str, Any]] = {
     "loan": COMMON
     | {"loan": "L1", "step": "disbursed", "issuer": "dawn", "decision": "0" * 32}
     | {"principal_cents": 500_000},
+    "line": COMMON
+    | {"line": "00112233445566778899aabbccddeeff", "action": "limit", "issuer": "meadow"}
+    | {"limit_cents": 700_000},
     "tick": {"partition": 0, "seq": 1, "at": 1_764_000_000_000, "signature": "c2ln"},
     "grant": {"partition": 0, "seq": 2, "institution": "dawn", "cap": "outstanding"}
     | {"amount_cents": 100},
@@ -81,6 +84,7 @@ def test_a_field_that_its_type_needs_is_missed(kind: str) -> None:
     for name in {"type": kind} | SAMPLES[kind]:
         needed = name in FIELDS_OF[kind][0] or (kind, name) in {
             ("loan", "decision"),
+            ("line", "limit_cents"),
             ("signal", "value"),
         }
         expected = Refusal.MISSING_FIELD if needed or name == "type" else Refusal.NONE
@@ -239,6 +243,14 @@ CHANGED: list[tuple[str, dict[str, Any], Refusal]] = [
     ("loan", {"step": "disburse_failed", "decision": None}, Refusal.MISSING_FIELD),
     ("loan", {"issuer": "another bank", "decision": None}, Refusal.NONE),
     ("loan", {"fee_cents": -1}, Refusal.OUT_OF_RANGE),
+    ("line", {"action": "thaw"}, Refusal.UNKNOWN_KIND),
+    ("line", {"issuer": "another bank"}, Refusal.UNKNOWN_KIND),
+    ("line", {"limit_cents": 0}, Refusal.OUT_OF_RANGE),
+    ("line", {"limit_cents": 10**14 + 1}, Refusal.OUT_OF_RANGE),
+    ("line", {"action": "freeze", "limit_cents": None}, Refusal.NONE),
+    ("line", {"action": "close", "limit_cents": -1}, Refusal.OUT_OF_RANGE),
+    ("line", {"line": "no line"}, Refusal.NONE),
+    ("line", {"amount_cents": -5}, Refusal.NONE),
     ("grant", {"institution": "nobody"}, Refusal.UNKNOWN_KIND),
     ("grant", {"cap": "daily"}, Refusal.UNKNOWN_KIND),
     ("grant", {"partition": 2**31}, Refusal.OUT_OF_RANGE),
@@ -318,25 +330,29 @@ def test_floats_are_those_of_orjson() -> None:
 
 
 def test_signatures_are_asked_for_what_moves_time_or_money() -> None:
-    """`verify` sees bytes and offset of each control event and of each loan event of ours that is
-    not refused; its word is kept.
+    """`verify` sees bytes and offset of each control event and of each loan or line event of ours
+    that is not refused; its word is kept.
     """
     tick, bad = _bytes("tick"), _bytes("tick", {"seq": 0})
     ours, other = _bytes("loan", {"issuer": "dawn"}), _bytes("loan", {"issuer": "elsewhere"})
-    batch = batch_of([_bytes("activity"), tick, bad, _bytes("grant"), ours, other])
+    line = _bytes("line")
+    batch = batch_of([_bytes("activity"), tick, bad, _bytes("grant"), ours, other, line])
     seen: list[tuple[bytes, int]] = []
 
     def verify(record: bytes, offset: int) -> bool:
         seen.append((record, offset))
-        return record in {tick, ours}
+        return record in {tick, ours, line}
 
     decode(SYMBOLS, FIELDS, batch, verify)
-    assert seen == [(tick, 1), (_bytes("grant"), 3), (ours, 4)]
-    assert batch.events["signature_ok"][:6].tolist() == [0, 1, 0, 0, 1, 0]
+    assert seen == [(tick, 1), (_bytes("grant"), 3), (ours, 4), (line, 6)]
+    assert batch.events["signature_ok"][:7].tolist() == [0, 1, 0, 0, 1, 0, 1]
 
 
 def test_codes_of_steps_are_their_enum() -> None:
-    """Each step of a loan gets the code that its enum states."""
+    """Each step of a loan, and each action on a line, gets the code that its enum states."""
+    for action in LineAction:
+        value = _bytes("line", {"action": action.name.lower()})
+        assert decoded([value]).events[0]["step"] == action
     for step in LoanStep:
         value = _bytes("loan", {"step": step.name.lower(), "due_at": 9})
         assert decoded([value]).events[0]["step"] == step

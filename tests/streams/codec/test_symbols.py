@@ -15,7 +15,7 @@ from streams.codec.symbols import (
     make_entries,
     make_symbols,
 )
-from streams.schema import VOCAB_FIELD_FLOAT, VOCAB_KIND, VOCAB_PRODUCT, VOCAB_SIGNAL
+from streams.wire import VOCAB_FIELD_FLOAT, VOCAB_KIND, VOCAB_PRODUCT, VOCAB_SIGNAL
 from tests.streams.codec.build import ENTRIES, KEY, SYMBOLS
 
 

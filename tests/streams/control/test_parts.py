@@ -62,7 +62,7 @@ def test_generated_logs_reach_these_caps(segmented: Deployment) -> None:
     fullest = dict.fromkeys(range(len(segmented.segments)), 0.0)
     lower = [cap._replace(amount_cents=cap.amount_cents // 3) for cap in segmented.segments]
     told: set[str] = set()
-    for seed in range(40):
+    for seed in (*range(40), 90):  # the last one lends at random
         maker = LogMaker(segmented, 5_000 + seed).make(400)
         book = PartBook(lower)
         for move in _moves(maker):
