@@ -36,7 +36,7 @@ def digest(rows: int) -> str:
     found = hashlib.sha256()
     for topic, offset, key, value, refusal in written:
         value = value.replace(manifest, b"")
-        found.update(repr((topic, offset, key, value, int(refusal))).encode())
+        found.update(repr((topic, offset, key, value, refusal.name)).encode())
     return found.hexdigest()
 
 
