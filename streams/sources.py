@@ -225,7 +225,7 @@ class _EventLog:
 
 def _is_of_an_institution(value: bytes) -> bool:
     record = orjson.loads(value)
-    return isinstance(record, dict) and record.get("type") in {"loan", "line"}
+    return isinstance(record, dict) and record.get("type") in ("loan", "line")
 
 
 def _frame(

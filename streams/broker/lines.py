@@ -57,7 +57,7 @@ def read_line(number: int, value: bytes) -> Line:
         return Line(number, None, value, fault="is no JSON object")
     applicant = record.get("applicant")
     if isinstance(applicant, str):
-        issuer = record.get("issuer") if record.get("type") in {"loan", "line"} else ""
+        issuer = record.get("issuer") if record.get("type") in ("loan", "line") else ""
         return Line(
             number, applicant.encode(), value, issuer=issuer if isinstance(issuer, str) else ""
         )

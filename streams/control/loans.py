@@ -97,7 +97,7 @@ def stamp(value: bytes | None, institution: str) -> tuple[bytes, bytes]:
         raise DipperError("malformed") from error
     if not isinstance(event, dict):
         raise DipperError("malformed")
-    if event.get("type") not in {"loan", "line"}:
+    if event.get("type") not in ("loan", "line"):
         raise DipperError("unknown_type")
     if event.get("issuer", institution) != institution:
         raise DipperError("not_yours")

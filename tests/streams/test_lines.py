@@ -20,6 +20,7 @@ from streams.errors import DipperError
         (b'{"type":"tick","at":true}', None, None, "no applicant"),
         (b'{"type":"tick","at":5,"partition":0}', None, None, "no applicant"),
         (b'{"applicant":7}', None, None, "no applicant"),
+        (b'{"applicant":"a1","type":[]}', b"a1", None, ""),
         (b"[]", None, None, "no JSON object"),
         (b'{"applicant":"a1"', None, None, "no JSON"),
         (b"\xff", None, None, "no JSON"),
