@@ -83,6 +83,10 @@ class StoredVersions:
 
     def get(self, version: str) -> Deployment:
         """Return a version; wait for it where it is not loaded yet."""
+        # At prepare another process may have been about to fetch it into the same folder.
+        known = self._loading.get(version)
+        if known is not None and known.done() and known.exception() is not None:
+            self._loading.pop(version, None)
         try:
             return self._begin(version).result()
         except (DipperError, OSError) as error:

@@ -186,3 +186,19 @@ def test_a_version_travels_by_topic(versioned: Deployment, tmp_path: Path) -> No
     head = orjson.dumps({"files": {"../out": digest.decode()}})
     with pytest.raises(DipperError, match="is not what its hash says"):
         write_bodies(bodies | {new.encode(): head}, new, tmp_path / "junk")
+
+
+def test_a_version_that_came_after_prepare_is_there_at_activate(
+    versioned: Deployment, tmp_path: Path
+) -> None:
+    """What was not there at prepare, since another process was still fetching it into the same
+    folder, is looked for again when it is put into force.
+    """
+    (new,) = versions_of(versioned)
+    config = tmp_path / "config"
+    shutil.copytree(versioned.folder, config, ignore=shutil.ignore_patterns(VERSIONS_FOLDER))
+    versions = StoredVersions(load_deployment(config))
+    versions.prepare(new)
+    versions._pool.submit(int).result()  # one thread: what came before is done
+    shutil.copytree(version_folder(versioned.folder, new), version_folder(config, new))
+    assert versions.get(new).version == new
