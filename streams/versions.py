@@ -5,6 +5,7 @@ stood when the version was made. A version is loaded once, checked against its n
 it must share with the deployment, and kept; `prepare` loads it beside the caller.
 """
 
+import os
 import shutil
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -51,12 +52,29 @@ def save_version(config: Path, source: Path) -> str:
     refuse_stranger(base, other, str(source))
     target = version_folder(config, other.version)
     if not target.exists():
-        unfinished = target.with_suffix(".unfinished")
-        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished = _begun(target)
         for path in files_of(source):
             copy_file(source / path, unfinished / path)
-        unfinished.rename(target)
+        _finish(unfinished, target)
     return other.version
+
+
+def _begun(folder: Path) -> Path:
+    """Return an empty folder to fill, of this process alone: others may fetch the same version."""
+    unfinished = folder.with_suffix(f".{os.getpid()}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    return unfinished
+
+
+def _finish(unfinished: Path, folder: Path) -> None:
+    """Give a filled folder its name; where another process was first, its folder stays."""
+    try:
+        unfinished.rename(folder)
+    except OSError:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        if not folder.exists():
+            raise
 
 
 def refuse_stranger(base: Deployment, other: Deployment, name: str) -> None:
@@ -113,13 +131,11 @@ class StoredVersions:
             return self._base
         folder = version_folder(self._base.folder, version)
         if not folder.exists():
-            unfinished = folder.with_suffix(".unfinished")
-            shutil.rmtree(unfinished, ignore_errors=True)
-            unfinished.mkdir(parents=True)
+            unfinished = _begun(folder)
             if not self._fetch(version, unfinished):
                 unfinished.rmdir()
                 raise VersionError(f"{folder} does not stand; dipper control prepare makes it")
-            unfinished.rename(folder)
+            _finish(unfinished, folder)
         found = load_deployment(folder, self._base.overrides)
         found = replace(
             found,

@@ -202,3 +202,22 @@ def test_a_version_that_came_after_prepare_is_there_at_activate(
     versions._pool.submit(int).result()  # one thread: what came before is done
     shutil.copytree(version_folder(versioned.folder, new), version_folder(config, new))
     assert versions.get(new).version == new
+
+
+def test_where_two_processes_fetch_one_version_both_have_it(
+    versioned: Deployment, tmp_path: Path
+) -> None:
+    """Where another process has a version's folder finished first, that one stays and is used."""
+    copied = tmp_path / "config"
+    shutil.copytree(versioned.folder, copied, ignore=shutil.ignore_patterns(VERSIONS_FOLDER))
+    shutil.copytree(copied, tmp_path / "next")
+    changed = change(tmp_path / "next")
+    version = load_deployment(changed).version
+
+    def late(_version: str, folder: Path) -> bool:
+        shutil.copytree(changed, folder, dirs_exist_ok=True)
+        save_version(copied, changed)  # the other process, meanwhile
+        return True
+
+    assert StoredVersions(load_deployment(copied), late).get(version).version == version
+    assert [path.name for path in (copied / VERSIONS_FOLDER).iterdir()] == [version]
