@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.limits import CLOSED_LOAN_MS, IDLE_MS, LATE_MS_MAX, LOAN_DUES_MAX
-from streams.schema import LoanState
+from streams.schema import LineState, LoanState
 from streams.state.applicants import take_applicant
 from streams.state.index import find_pair
 from streams.state.loans import (
@@ -151,7 +151,7 @@ class Person(NamedTuple):
     last_at: int
     activity_at: int | None
     loan: tuple[LoanState, int] | None  # state, closed at
-    line: bool
+    line: tuple[LineState, int] | None  # state, closed at
     open_offers: int
 
 
@@ -163,7 +163,10 @@ _people = st.builds(
         [None, (LoanState.OPEN, 0), (LoanState.WRITTEN_OFF, 1), (LoanState.CLOSED, KEPT_LOAN),
          (LoanState.CLOSED, KEPT_LOAN - 1)]
     ),
-    st.booleans(),
+    st.sampled_from(
+        [None, (LineState.ACTIVE, 0), (LineState.FROZEN, 1), (LineState.CLOSED, KEPT_LOAN),
+         (LineState.CLOSED, KEPT_LOAN - 1)]
+    ),
     st.integers(0, 1),
 )  # fmt: skip
 
@@ -173,8 +176,11 @@ def _settle_in(state: State, number: int, person: Person) -> None:
     row = take_applicant(state.partition, state.applicant_slots, state.applicants, data, event, 0)
     state.applicants[row]["last_at"] = person.last_at
     state.applicants[row]["open_offers"] = person.open_offers
-    if person.line:
-        state.applicants[row]["first_line"] = number
+    if person.line is not None:
+        offer = state.offers[number]
+        offer["lo"], offer["applicant"], offer["cap"], offer["amount_cents"] = number, row, 1, 900
+        line = take_line(state.partition, state.applicants, state.lines, state.offers, number)
+        state.lines[line]["state"], state.lines[line]["closed_at"] = person.line
     if person.activity_at is not None:
         append_event(
             state.partition, state.applicants, state.pages, state.entries, row,
@@ -187,8 +193,8 @@ def _settle_in(state: State, number: int, person: Person) -> None:
 
 @given(st.lists(_people, min_size=1, max_size=6), st.integers(1, 8))
 def test_the_sweep_retires_what_nobody_looks_at(people: list[Person], rows: int) -> None:
-    """Pages go when no window reaches them, loans two years after their close; an applicant retires
-    with nothing left and no event for two years. It looks at so many rows at a time.
+    """Pages go when no window reaches them, closed loans and lines after two years; an applicant
+    retires with nothing left and no event for two years. It looks at so many rows at a time.
     """
     state = small_state()
     state.partition[0]["time"] = NOW
@@ -201,9 +207,11 @@ def test_the_sweep_retires_what_nobody_looks_at(people: list[Person], rows: int)
         keeps_loan = person.loan is not None and person.loan != (LoanState.CLOSED, KEPT_LOAN - 1)
         found = find_pair(state.loan_slots, state.loans, u64(row), u64(0)) >= 0
         assert found == keeps_loan
-        holds = keeps_page or keeps_loan or person.line or person.open_offers > 0
+        keeps_line = person.line is not None and person.line != (LineState.CLOSED, KEPT_LOAN - 1)
+        holds = keeps_page or keeps_loan or keeps_line or person.open_offers > 0
         stays = holds or person.last_at >= NOW - IDLE_MS
         assert bool(state.applicants[row]["used"]) == stays
         if stays:
             assert (state.applicants[row]["first_page"] >= 0) == keeps_page
+            assert (state.applicants[row]["first_line"] >= 0) == keeps_line
     assert (state.applicant_slots["row"] >= 0).sum() == state.applicants["used"].sum()
