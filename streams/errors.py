@@ -32,5 +32,9 @@ class HandoverError(DipperError):
     """Others decide the partition, or nobody while it is handed over: to be waited for."""
 
 
+class UnplacedMoneyError(DipperError):
+    """An audit cannot tell when exactly applicants whose keys are destroyed moved money."""
+
+
 class SnapshotError(DipperError):
     """A snapshot cannot be used by this worker, or what it needs is not in the store."""

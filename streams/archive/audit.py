@@ -25,6 +25,7 @@ from streams.blocks import make_block
 from streams.config import load_deployment
 from streams.control.keys import load_trusted, verifier
 from streams.deployment import Deployment
+from streams.errors import UnplacedMoneyError
 from streams.partition import Input, Output, Partition
 from streams.recover import load, state_of
 from streams.schema import CAPS, EVIDENCE_HEAD, Cap, OfferState
@@ -43,6 +44,7 @@ from streams.topology import (
 from streams.versions import with_versions
 
 _POTS = ("free_cents", "reserved_cents", "drawn_cents", "overdrawn_cents")
+_MOVED = ("type", "institution", "cap", "decision", "amount_cents")
 _EVENTS_AT_ONCE = 4_096
 _WAITING = (OfferState.OFFERED, OfferState.ACCEPTED)
 # Not a decision of an applicant: a grant, a lease that is given back.
@@ -77,7 +79,7 @@ def verify(
     """Decide again what the archive holds from offset `first` to before `stop` of a partition.
 
     `partition` has the state of a snapshot at or before `first`, or none. Raises `DipperError`
-    where the archive does not hold what is needed.
+    where the archive does not hold what is needed, or what is erased leaves the rest unknown.
     """
     number = partition.step.partition
     report = Report(number, first, stop, partition.position)
@@ -179,18 +181,23 @@ class _Ledger:
 
         `more`: what is erased may have moved money here without anybody else's.
         """
-        ours = 0
+        ours = []
         for output in outputs:
             if output.topic == OUT_FUNDING and self.anything_erased:
+                move = orjson.loads(output.value or b"{}")
                 # A snapshot may know offers of whom was erased since, and let them expire.
-                ours += not self._is_erased(orjson.loads(output.value or b"{}"))
+                if not self._is_erased(move):
+                    ours.append(move)
             yield output
+        done = 0
         while self.anything_erased and self._place < len(self._moves):
             move = self._moves[self._place]
             erased = self._is_erased(move)
-            if ours == 0 and not (erased and more):
+            if done == len(ours) and not (erased and more):
                 break
-            ours -= not erased
+            if not erased:
+                _agree(ours[done], move)
+                done += 1
             self._set(move)
             self._place += 1
 
@@ -204,6 +211,16 @@ class _Ledger:
         for pot in _POTS:
             lease[pot] = move[pot]
         self._state.partition["funding_seq"] = move["seq"]
+
+
+def _agree(ours: dict[str, Any], recorded: dict[str, Any]) -> None:
+    """Raise `UnplacedMoneyError` where another move was led to than the recorded one."""
+    if any(ours.get(name) != recorded.get(name) for name in _MOVED):
+        raise UnplacedMoneyError(
+            f"from move {recorded['seq']} of dipper.funding on decisions cannot be told: they lead "
+            "to another move than was recorded, since a record does not say behind which of their "
+            "erased events applicants moved money; verify from a later snapshot"
+        )
 
 
 def _compare(

@@ -50,7 +50,8 @@ def _settle(server: PrometheusServer) -> None:
     """Wait until the agents have read what was decided, and all is scraped."""
     left = "sum(dipper_decided_total) - sum(dipper_watched_decisions_total{result='new'})"
     end = time.monotonic() + 30
-    while time.monotonic() < end and server.query(left)[0].points[0][1] != 0:
+    # No answer: agents show nothing until they reach what stood at their start.
+    while time.monotonic() < end and [each.points[0][1] for each in server.query(left)] != [0]:
         time.sleep(0.5)
     time.sleep(2.0)
 
