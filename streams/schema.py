@@ -262,13 +262,9 @@ APPLICANT = np.dtype(
     [
         ("hash", "u8"),
         ("id", "u1", (limits.ID_BYTES_MAX,)),
-        ("id_len", "i4"),
+        *_fields("u1", "id_len used truncated recent_next"),
         ("next", "i4"),  # free list
-        *_fields(
-            "i4",
-            "used first_page last_page events truncated first_line first_loan open_offers "
-            "recent_next",
-        ),
+        *_fields("i4", "first_page last_page events first_line first_loan open_offers"),
         ("reserved_cents", "i8"),  # held by open offers, all institutions
         ("last_at", "i8"),
         ("wave", "i8"),
