@@ -11,15 +11,11 @@ import json
 import logging
 import subprocess
 import sys
-from collections.abc import Iterable
-from itertools import islice
 
 from tests.simulation.canaries import CANARIES
-from tests.simulation.crew import catch, pool, run_chunk
+from tests.simulation.crew import catch, pool, run_chunk, run_seeds
 from tests.simulation.seed import Failure
 from tests.tidy.source import ROOT
-
-_CHUNK = 20
 
 
 def main() -> int:
@@ -34,11 +30,12 @@ def main() -> int:
         logging.disable()  # what workers say matters where one seed is looked at
     seeds = range(found.first, found.first + found.seeds)
     run_chunk([])  # kernels are compiled before processes want them
-    with pool(found.workers) as crew:
-        failures = [each for chunk in crew.map(run_chunk, _chunks(seeds)) for each in chunk]
-        caught = list(crew.map(catch, range(len(CANARIES)))) if found.seeds > 1 else []
-    for failure in failures:
+    failures: list[Failure] = []
+    for failure in run_seeds(seeds, found.workers):
         _tell(failure)
+        failures.append(failure)
+    with pool(found.workers) as crew:
+        caught = list(crew.map(catch, range(len(CANARIES)))) if found.seeds > 1 else []
     for canary, seed in zip(CANARIES, caught, strict=False):
         said = f"caught by seed {seed}" if seed is not None else "NOT CAUGHT"
         print(f"canary: {canary.rule}: {said}", file=sys.stderr)
@@ -49,12 +46,6 @@ def main() -> int:
     else:
         print("\n".join(f"{name:>14}  {value}" for name, value in summary.items()))
     return int(bool(failures or alive))
-
-
-def _chunks(seeds: Iterable[int]) -> Iterable[list[int]]:
-    source = iter(seeds)
-    while chunk := list(islice(source, _CHUNK)):
-        yield chunk
 
 
 def _tell(failure: Failure) -> None:

@@ -11,6 +11,7 @@ from streams.ports import FencedError, Place
 from tests.naive.deployments import small_deployment
 from tests.simulation.broker import FakeBroker
 from tests.simulation.canaries import CANARIES, Canary
+from tests.simulation.crew import run_seeds
 from tests.simulation.seed import run_seed
 from tests.sizes import sized
 
@@ -40,6 +41,13 @@ def test_whatever_happens_to_workers_the_log_decides(deployment: Deployment, fir
     for seed in range(first, min(first + _CHUNK, SEEDS)):
         failure = run_seed(deployment, seed)
         assert failure is None, failure
+
+
+@pytest.mark.timeout(900)
+def test_processes_that_take_turns_come_to_an_end(deployment: Deployment) -> None:
+    """Seeds over several sets of processes all run, and the run ends."""
+    assert deployment  # its kernels are compiled: two processes would do so at once
+    assert list(run_seeds(range(6), workers=2, shift=2)) == []
 
 
 @pytest.mark.timeout(900)
