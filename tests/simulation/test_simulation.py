@@ -44,9 +44,9 @@ def test_whatever_happens_to_workers_the_log_decides(deployment: Deployment, fir
 
 
 @pytest.mark.timeout(900)
-def test_processes_that_take_turns_come_to_an_end(deployment: Deployment) -> None:
+@pytest.mark.usefixtures("deployment")  # compiles its kernels, which two processes would at once
+def test_processes_that_take_turns_come_to_an_end() -> None:
     """Seeds over several sets of processes all run, and the run ends."""
-    assert deployment  # its kernels are compiled: two processes would do so at once
     assert list(run_seeds(range(6), workers=2, shift=2)) == []
 
 
