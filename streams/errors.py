@@ -13,6 +13,10 @@ class BrokerError(DipperError):
     """A broker cannot be started or reached, or is not set up as dipper needs it."""
 
 
+class OutrunError(BrokerError):
+    """A log begins behind where a state stands, so what comes between is to be had no more."""
+
+
 class CorruptBatchError(DipperError):
     """A record batch that cannot be what a producer wrote; nothing of it is used."""
 

@@ -34,7 +34,7 @@ from streams.broker.reader import Reader
 from streams.broker.topics import count_partitions
 from streams.config import load_deployment
 from streams.control.keys import load_trusted, verifier
-from streams.errors import DipperError, HandoverError, SnapshotError
+from streams.errors import DipperError, HandoverError, OutrunError, SnapshotError
 from streams.handover import read_note, refuse, rules_of
 from streams.partition import Partition
 from streams.ports import Aside, Committed, Log, Place, UnansweredError
@@ -89,6 +89,7 @@ class Follower:
         self._every = every
         self._rules = rules
         self.waits_for: str | None = None
+        self._outrun = ""  # how the log was ahead of the newest snapshot when last looked
 
     @property
     def kept(self) -> Kept:
@@ -117,7 +118,13 @@ class Follower:
                     await asyncio.sleep(_TURN_S)
                     continue
                 if found.offset > partition.position:
-                    await fold(partition, intake, reader, found.offset, self._aside, going)
+                    try:
+                        await fold(partition, intake, reader, found.offset, self._aside, going)
+                    except OutrunError as error:
+                        if str(error) == self._outrun:
+                            raise  # a second look has found nothing newer
+                        self._outrun, partition = str(error), None
+                        continue
                     await intake.stop()
                 self.position = partition.position
                 ahead = self.position - self.published

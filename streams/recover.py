@@ -14,7 +14,7 @@ from functools import partial
 
 from streams.broker.intake import Intake
 from streams.broker.reader import Reader
-from streams.errors import BrokerError
+from streams.errors import BrokerError, OutrunError
 from streams.partition import Partition
 from streams.ports import Aside, UnansweredError
 from streams.snapshot.shelf import Shelf, maker_of
@@ -75,12 +75,14 @@ async def fold(
 ) -> bool:
     """Bring a partition's state to the committed offset; False where `going` said no before.
 
-    `BrokerError` where the log cannot give that state: state guessed is money guessed.
+    `BrokerError` where the log cannot give that state: state guessed is money guessed. Of these,
+    `OutrunError` may be late news: while this process loaded its snapshot, or stood still, another
+    may have written a newer one and let the log go up to it. Then step 1 finds that one.
     """
     where = f"partition {intake.log.place.partition} of {intake.log.place.topic}"
     begin, end = await intake.log.bounds()
     if begin > partition.position:
-        raise BrokerError(
+        raise OutrunError(
             f"{where} begins at offset {begin}, and the newest snapshot of it stands at "
             f"{partition.position}; keep snapshots (dipper state keep), or the log whole "
             "(retention.ms=-1)"

@@ -29,7 +29,13 @@ from streams.broker.pack import Chunk, Packer
 from streams.broker.reader import Reader
 from streams.buffers import Array
 from streams.commit import ANSWER_S_MAX, Committer
-from streams.errors import CorruptBatchError, HandoverError, SnapshotError, VersionError
+from streams.errors import (
+    CorruptBatchError,
+    HandoverError,
+    OutrunError,
+    SnapshotError,
+    VersionError,
+)
 from streams.handover import refuse
 from streams.partition import Partition
 from streams.ports import Aside, FencedError, Log, UnansweredError
@@ -99,6 +105,7 @@ class Serving:
         self._packers = [Packer(self.number, transactional=transactional) for _ in range(2)]
         self._wanted = 0  # number of the assignment that is served; 0: none
         self._assignments = 0
+        self._outrun = ""  # how the log was ahead of the newest snapshot when last looked
         self._task: asyncio.Task[None] | None = None
         # Others decide here, or made the state that stands.
         self.refusal: HandoverError | SnapshotError | None = None
@@ -168,6 +175,12 @@ class Serving:
                     self._worker.health.missed(error)
                     self._meter.abort()
                     self.ready = False
+                    await asyncio.sleep(_RETRY_S)
+                except OutrunError as error:
+                    if going() and str(error) == self._outrun:
+                        raise  # a second look has found nothing newer
+                    self._outrun = str(error)
+                    _log.info("partition %d looks again: %s", self.number, error)
                     await asyncio.sleep(_RETRY_S)
         except FencedError as error:
             _log.info("partition %d is another's: %s", self.number, error)

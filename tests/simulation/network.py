@@ -125,7 +125,10 @@ class FakeLog:
 
 
 class FakeTransactions:
-    """A writer under one transactional id; one request of a partition at a time, in order."""
+    """A writer under one transactional id; one request of a partition at a time, in order.
+
+    A request bears the epoch with which it left, however late it arrives.
+    """
 
     def __init__(self, line: Line, transactional_id: str) -> None:
         self._line = line
@@ -135,7 +138,7 @@ class FakeTransactions:
 
     async def start(self) -> None:
         """Fence whoever had the id before."""
-        found = await self._line.ask(lambda: self._line.broker.start(self._id))
+        found = await self._line.ask(partial(self._line.broker.start, self._id))
         self._producer_id, self._epoch = found
         self._sent.clear()
 
@@ -150,22 +153,21 @@ class FakeTransactions:
             batch._set_producer_state(self._producer_id, self._epoch, sequence)
             # The bytes leave now: memory that is used again behind them changes them no more.
             data = bytes(batch._build())
-            await self._ask(lambda: broker.begin(self._id, self._epoch))
+            await self._ask(partial(broker.begin, self._id, self._epoch))
             await self._ask(partial(broker.produce, self._id, self._epoch, place, data))
             self._sent[place] = sequence + batch.record_count()
 
     async def offset(self, place: Place, committed: Committed, group: str) -> None:
         """Let the offset move with the transaction."""
         broker = self._line.broker
-        await self._ask(lambda: broker.begin(self._id, self._epoch))
-        await self._ask(
-            lambda: broker.send_offsets(self._id, self._epoch, {place: committed.offset})
-        )
+        await self._ask(partial(broker.begin, self._id, self._epoch))
+        offsets = {place: committed.offset}
+        await self._ask(partial(broker.send_offsets, self._id, self._epoch, offsets))
 
     async def end(self) -> None:
         """Commit."""
         broker = self._line.broker
-        await self._ask(lambda: broker.end(self._id, self._epoch, commit=True))
+        await self._ask(partial(broker.end, self._id, self._epoch, commit=True))
 
     async def abandon(self) -> None:
         """Let go; what is on its way may still arrive."""

@@ -44,6 +44,13 @@ def test_whatever_happens_to_workers_the_log_decides(deployment: Deployment, fir
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.parametrize("seed", [1408, 1738, 4200, 5907, 9752, 9917])
+def test_seeds_that_found_a_fault_find_it_no_more(deployment: Deployment, seed: int) -> None:
+    """Who stood still while the log was let go looks once more for a snapshot before it ends."""
+    assert (failure := run_seed(deployment, seed)) is None, failure
+
+
+@pytest.mark.timeout(900)
 @pytest.mark.usefixtures("deployment")  # compiles its kernels, which two processes would at once
 def test_processes_that_take_turns_come_to_an_end() -> None:
     """Seeds over several sets of processes all run, and the run ends."""

@@ -232,6 +232,24 @@ async def test_a_lost_beginning_is_said(
         await recovered(log, step_deployment, Folder(tmp_path))
 
 
+async def test_a_log_that_others_let_go_is_taken_up_again(
+    step_deployment: Deployment, maker: LogMaker, tmp_path: Path
+) -> None:
+    """A follower that stood still while another wrote a snapshot, and the log was deleted up to it,
+    goes on from there.
+    """
+    log, other = (MemoryLog(maker.partition, maker.log) for _ in range(2))
+    store = Folder(tmp_path)
+    async with following(log, step_deployment, store) as late:
+        log.offset = 20
+        await reached(late, 20)
+        async with following(other, step_deployment, store) as early:
+            other.offset = 40
+            await reached(early, 40)
+        log.begin, log.offset = 30, 60
+        await reached(late, 60)
+
+
 async def test_another_deployment_does_not_take_it_up(
     step_deployment: Deployment, maker: LogMaker, tmp_path: Path
 ) -> None:
