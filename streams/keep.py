@@ -38,7 +38,7 @@ from streams.errors import DipperError, HandoverError, OutrunError, SnapshotErro
 from streams.handover import read_note, refuse, rules_of
 from streams.partition import Partition
 from streams.ports import Aside, Committed, Log, Place, UnansweredError
-from streams.recover import MakePartition, fold, load, state_of
+from streams.recover import Look, MakePartition, fold, load, state_of
 from streams.snapshot.shelf import Shelf, maker_of
 from streams.snapshot.store import Store
 from streams.step import Step
@@ -89,7 +89,7 @@ class Follower:
         self._every = every
         self._rules = rules
         self.waits_for: str | None = None
-        self._outrun = ""  # how the log was ahead of the newest snapshot when last looked
+        self._look = Look()
 
     @property
     def kept(self) -> Kept:
@@ -121,9 +121,8 @@ class Follower:
                     try:
                         await fold(partition, intake, reader, found.offset, self._aside, going)
                     except OutrunError as error:
-                        if str(error) == self._outrun:
-                            raise  # a second look has found nothing newer
-                        self._outrun, partition = str(error), None
+                        self._look.again(error)
+                        partition = None
                         continue
                     await intake.stop()
                 self.position = partition.position

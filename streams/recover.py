@@ -1,7 +1,8 @@
 """State is a fold over the log: read it again with the output off, up to what is committed.
 
 1. Load the newest good snapshot at or before the committed offset; without one, begin empty.
-2. Look whether the log still holds what comes behind it and reaches the committed offset.
+2. Look whether the log still holds what comes behind it and reaches the committed offset. Where it
+   begins later, go to 1 once more: another process may have written a newer snapshot (`Look`).
 3. Read it from where the state stands until that offset, output off: the same step gives the same
    state.
 4. Switch the output on. The next record is decided as if nothing had happened.
@@ -24,6 +25,21 @@ from streams.state.tables import State
 _WAIT_S = 0.5
 
 MakePartition = Callable[[], Partition]
+
+
+class Look:
+    """Tells a log that others let go while this process loaded, or stood still, from one that is
+    lost: only in the first case does a second look at the snapshots find another.
+    """
+
+    def __init__(self) -> None:
+        self._last = ""
+
+    def again(self, error: OutrunError) -> None:
+        """Return where loading anew may help; raise `error` where it has changed nothing."""
+        if str(error) == self._last:
+            raise error
+        self._last = str(error)
 
 
 def load(
@@ -76,8 +92,7 @@ async def fold(
     """Bring a partition's state to the committed offset; False where `going` said no before.
 
     `BrokerError` where the log cannot give that state: state guessed is money guessed. Of these,
-    `OutrunError` may be late news: while this process loaded its snapshot, or stood still, another
-    may have written a newer one and let the log go up to it. Then step 1 finds that one.
+    `OutrunError` is for `Look.again`.
     """
     where = f"partition {intake.log.place.partition} of {intake.log.place.topic}"
     begin, end = await intake.log.bounds()

@@ -258,6 +258,7 @@ VERSION = np.dtype([("lo", "u8"), ("hi", "u8")], align=True)
 # Its rows of SEGMENT, and how long before that of UTC its day begins.
 INSTITUTION = np.dtype(_fields("i4", "paused segment_start segment_stop day_starts_ms"), align=True)
 
+assert max(limits.ID_BYTES_MAX, limits.RECENT_IDS) < 256  # they fit into a byte of its row
 APPLICANT = np.dtype(
     [
         ("hash", "u8"),

@@ -39,7 +39,7 @@ from streams.errors import (
 from streams.handover import refuse
 from streams.partition import Partition
 from streams.ports import Aside, FencedError, Log, UnansweredError
-from streams.recover import fold
+from streams.recover import Look, fold
 from streams.tasks import end
 
 # While a commit is under way, a batch smaller than this waits for its end: at low load the next
@@ -105,7 +105,7 @@ class Serving:
         self._packers = [Packer(self.number, transactional=transactional) for _ in range(2)]
         self._wanted = 0  # number of the assignment that is served; 0: none
         self._assignments = 0
-        self._outrun = ""  # how the log was ahead of the newest snapshot when last looked
+        self._look = Look()
         self._task: asyncio.Task[None] | None = None
         # Others decide here, or made the state that stands.
         self.refusal: HandoverError | SnapshotError | None = None
@@ -177,9 +177,8 @@ class Serving:
                     self.ready = False
                     await asyncio.sleep(_RETRY_S)
                 except OutrunError as error:
-                    if going() and str(error) == self._outrun:
-                        raise  # a second look has found nothing newer
-                    self._outrun = str(error)
+                    if going():
+                        self._look.again(error)
                     _log.info("partition %d looks again: %s", self.number, error)
                     await asyncio.sleep(_RETRY_S)
         except FencedError as error:

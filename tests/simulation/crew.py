@@ -2,7 +2,7 @@
 
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -26,7 +26,7 @@ def run_seeds(seeds: range, workers: int, shift: int = _SHIFT) -> Iterator[Failu
     """
     for first in range(0, len(seeds), shift):
         mine = seeds[first : first + shift]
-        chunks = [list(mine[at : at + _CHUNK]) for at in range(0, len(mine), _CHUNK)]
+        chunks = [mine[at : at + _CHUNK] for at in range(0, len(mine), _CHUNK)]
         with pool(workers) as crew:
             for failures in crew.map(run_chunk, chunks):
                 yield from failures
@@ -48,7 +48,7 @@ def catch(number: int) -> int | None:
     return None
 
 
-def run_chunk(seeds: list[int]) -> list[Failure]:
+def run_chunk(seeds: Sequence[int]) -> list[Failure]:
     """Return the failures of `seeds`, in their order."""
     with tempfile.TemporaryDirectory() as folder:
         deployment = small_deployment(Path(folder))
