@@ -22,7 +22,8 @@ RUN pip install --no-cache-dir --no-deps --editable . \
 
 # Compiled kernels are kept here: mount a volume, and a restart does not compile again.
 ENV XDG_CACHE_HOME=/var/cache/dipper
-RUN useradd --create-home dipper && install --directory --owner=dipper /var/cache/dipper /snapshots
+RUN useradd --create-home dipper && install --directory --owner=dipper \
+    /var/cache/dipper /snapshots /archive /vault
 USER dipper
 VOLUME /var/cache/dipper
 

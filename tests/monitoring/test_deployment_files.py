@@ -35,7 +35,8 @@ def test_the_compose_file_is_one_by_its_specification() -> None:
     # Merge keys are YAML's, and are gone once it is read.
     found = PyCompose.from_yaml(yaml.safe_dump(yaml.safe_load(_defaults(_COMPOSE))))
     expected = {
-        "kafka", "control", "worker", "keeper", "agents", "simulator", "prometheus", "grafana",
+        "kafka", "control", "worker", "keeper", "archiver", "agents", "simulator", "prometheus",
+        "grafana",
     }  # fmt: skip
     assert set(found.service_names()) == expected
 
@@ -132,7 +133,7 @@ def test_kubernetes_takes_the_example() -> None:
     """Each object is valid, unknown fields refused, by the schemas of Kubernetes itself; one that
     is not is seen.
     """
-    assert len(_KUBERNETES) == 6
+    assert len(_KUBERNETES) == 7
     for thing in _KUBERNETES:
         kubernetes_validate.validate(thing, "1.34", strict=True)
     wrong = json.loads(json.dumps(_KUBERNETES[0]))
@@ -153,9 +154,13 @@ def _commands() -> Iterator[list[str]]:
 @pytest.mark.parametrize("words", list(_commands()), ids=lambda words: words[0])
 def test_containers_call_commands_as_they_are(words: list[str]) -> None:
     """Each container's command and every option of it is taken by the command line."""
-    commands: dict[str, Any] = getattr(get_command(cli.app), "commands", {})
-    command = commands[words[0]]
-    command.make_context(words[0], words[1:], resilient_parsing=False)
+    name, *words = words
+    command: Any = getattr(get_command(cli.app), "commands", {})[name]
+    while words[0] in getattr(command, "commands", {}):
+        name, *words = words
+        command = command.commands[name]
+    assert command.callback is not None, f"{name} alone does nothing"
+    command.make_context(name, words, resilient_parsing=False)
 
 
 def test_probes_ask_what_is_answered() -> None:
@@ -172,4 +177,4 @@ def test_probes_ask_what_is_answered() -> None:
                 assert asked["path"] in {"/healthz", "/readyz"}
                 assert asked["port"] in ports
                 probed += 1
-    assert probed == 5
+    assert probed == 6
