@@ -15,7 +15,7 @@ import orjson
 import structlog
 from numpy.typing import NDArray
 
-from streams.counters import DECIDED, EVENTS, REFUSED
+from streams.counters import DECIDED, EVENTS, EXPIRED, REFUSED, SLOW
 from streams.schema import EventType, Outcome, Refusal
 
 BATCH, ACTION = "batch", "control"
@@ -69,9 +69,15 @@ def _json(line: dict[str, object], **_: object) -> str:
 def log_batch(
     partition: int, done: NDArray[np.int64], records: int, step_s: float, commit_s: float
 ) -> None:
-    """Write the line of a committed batch; `done` int64[counters.size]: what it added to each."""
+    """Write the line of a committed batch; `done` int64[counters.size]: what it added to each.
+
+    Ticks that end no offer are no line: one a second and partition would hide what happened.
+    """
+    happened = done[EVENTS:SLOW].sum() - done[EVENTS + EventType.TICK]
+    refusals = done[REFUSED + 1 : REFUSED + len(Refusal)].sum()
+    if not (happened or refusals or done[EXPIRED]):
+        return
     decided = done[DECIDED : DECIDED + len(Outcome)]
-    refused = done[REFUSED + 1 : REFUSED + len(Refusal)]
     _log_of("dipper.live").info(
         BATCH,
         partition=partition,
@@ -80,7 +86,7 @@ def log_batch(
         decided=int(decided.sum()),
         approved=int(decided[Outcome.APPROVED]),
         repeated=int(done[REFUSED + Refusal.DUPLICATE]),
-        refused=int(refused.sum() - done[REFUSED + Refusal.DUPLICATE]),
+        refused=int(refusals - done[REFUSED + Refusal.DUPLICATE]),
         step_ms=round(1_000 * step_s, 3),
         commit_ms=round(1_000 * commit_s, 3),
     )

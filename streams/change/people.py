@@ -11,7 +11,7 @@ from typing import Annotated
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from pydantic import Field
+from pydantic import Field, TypeAdapter, ValidationError
 
 from models.policy.documents import Document, Listed, Name, read_document, suggestion
 from streams.change.files import PLATFORM
@@ -80,6 +80,24 @@ def make_key(path: Path) -> str:
     except OSError as error:
         raise DipperError(f"{path}: cannot be written ({error.strerror})") from None
     return public_text(key)
+
+
+def make_entry(path: Path, institution: str) -> str:
+    """Write a new private key to NAME.pem; return the lines of NAME for `people.toml`, as TOML.
+
+    DipperError, and nothing written, where NAME or `institution` is no name.
+    """
+    for name in (path.stem, institution):
+        try:
+            TypeAdapter(Name).validate_python(name)
+        except ValidationError:
+            message = f"{name}: no name; take lower-case letters, digits and _, as in anna.pem"
+            raise DipperError(message) from None
+    public = make_key(path)
+    return (
+        "# add to people.toml of the deployment\n"
+        f'[[people]]\nname = "{path.stem}"\ninstitution = "{institution}"\nkey = "{public}"\n'
+    )
 
 
 def read_key(path: Path) -> Ed25519PrivateKey:

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from streams.change.files import PLATFORM
+
 Live = Annotated[Path, typer.Option(help="The deployment that is live.")]
 Id = Annotated[str, typer.Argument(help="Of the change, as `dipper change list` shows it.")]
 Who = Annotated[str, typer.Option("--as", help="Your name, as it stands in people.toml.")]
@@ -25,7 +27,7 @@ def register(app: typer.Typer) -> None:
         """Versions with a life: proposed, replayed, signed by a second person, published."""
 
     on = "--live examples/policies"
-    group.command(epilog="Example: dipper change key anna.pem")(key)
+    group.command(epilog="Example: dipper change key anna.pem --institution dawn")(key)
     group.command(
         epilog=f"Example: dipper change propose mine/institutions/dawn {on} --as anna"
         ' --key anna.pem --why "fewer losses" --events events.jsonl.gz'
@@ -45,14 +47,17 @@ def register(app: typer.Typer) -> None:
 
 
 def key(
-    path: Annotated[Path, typer.Argument(help="Where the private key goes: yours alone.")],
+    path: Annotated[
+        Path, typer.Argument(help="Where the private key goes, NAME.pem: yours alone.")
+    ],
+    institution: Annotated[
+        str, typer.Option(help="Whom the person signs for; without it: the platform.")
+    ] = PLATFORM,
 ) -> None:
     """Make a key for a person, and print what a platform engineer adds to people.toml."""
-    from streams.change.people import make_key
+    from streams.change.people import make_entry
 
-    public = make_key(path)
-    typer.echo("add to people.toml of the deployment (without `institution`: of the platform):")
-    typer.echo(f'\n[[people]]\nname = "{path.stem}"\ninstitution = ""\nkey = "{public}"')
+    typer.echo(make_entry(path, institution), nl=False)
 
 
 def propose(

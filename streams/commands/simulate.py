@@ -2,9 +2,12 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from streams.simulate.log import Written
 
 
 def register(app: typer.Typer) -> None:
@@ -18,6 +21,12 @@ def simulate(
     out: Annotated[Path, typer.Option(help="Events, JSON Lines; .gz is compressed.")],
     labels: Annotated[
         Path | None, typer.Option(help="Outcomes, CSV; the true PD stands in NAME.truth.csv.")
+    ] = None,
+    deployment: Annotated[
+        Path | None,
+        typer.Option(
+            "--config", help="Ask for what this deployment has; default: what the examples have."
+        ),
     ] = None,
     applicants: Annotated[int, typer.Option(min=2, help="People and firms.")] = 10_000,
     days: Annotated[float, typer.Option(min=0.01, help="Length of the log.")] = 30.0,
@@ -48,18 +57,14 @@ def simulate(
     from rich.console import Console
     from rich.progress import Progress
 
-    from streams.errors import DipperError
     from streams.simulate.log import truth_path, write_log
+    from streams.simulate.truth import PRODUCTS, offered
     from streams.simulate.world import WorldConfig
 
-    for path in (out, labels):
-        if path is not None and not path.parent.is_dir():
-            raise DipperError(f"{path}: there is no folder {path.parent}; make it first")
-    try:
-        first_day = datetime.fromisoformat(start).replace(tzinfo=UTC)
-    except ValueError as error:
-        raise DipperError(f"--start {start}: not a day; write it as 2026-01-31") from error
+    _refuse_no_folder(out, labels)
+    first_day = _day(start)
     config = WorldConfig(
+        products=PRODUCTS if deployment is None else offered(deployment),
         applicants=applicants,
         firm_share=firm_share,
         rate_per_second=applicants * rate / 86_400,
@@ -82,9 +87,30 @@ def simulate(
             labels,
             progress=lambda done: progress.update(task, completed=done),
         )
-    console.print(
-        f"{out}: {written.events:,} events ({written.hostile:,} hostile), {written.ticks:,} ticks, "
-        f"{written.requests:,} requests, {written.bad:,} of them go bad"
-    )
+    console.print(f"{out}: {_words(written)}")
     if labels is not None:
         console.print(f"{labels} and {truth_path(labels)}: outcomes and true PD")
+
+
+def _refuse_no_folder(*paths: Path | None) -> None:
+    from streams.errors import DipperError
+
+    for path in paths:
+        if path is not None and not path.parent.is_dir():
+            raise DipperError(f"{path}: there is no folder {path.parent}; make it first")
+
+
+def _day(text: str) -> datetime:
+    from streams.errors import DipperError
+
+    try:
+        return datetime.fromisoformat(text).replace(tzinfo=UTC)
+    except ValueError as error:
+        raise DipperError(f"--start {text}: not a day; write it as 2026-01-31") from error
+
+
+def _words(written: "Written") -> str:
+    return (
+        f"{written.events:,} events ({written.hostile:,} hostile), {written.ticks:,} ticks, "
+        f"{written.requests:,} requests, {written.bad:,} of them go bad"
+    )

@@ -153,9 +153,8 @@ class ControlProcess:
 
     async def tick(self, *times: int) -> None:
         """Write a tick of each time to every partition that is before it; return when all stand."""
-        records = await self._write(entry for at in times for entry in self._log.ticks(at))
+        await self._write(entry for at in times for entry in self._log.ticks(at))
         self.ticks += len(times)
-        log_action("tick", at=times[-1] if times else None, ticks=len(times), records=records)
         if time.monotonic() - self._noted > _NOTE_S:
             await self._note_offsets()
 

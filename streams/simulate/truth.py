@@ -3,8 +3,12 @@ are held to.
 """
 
 import math
+from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
+from models.policy.platform import load_platform
+from streams.errors import DipperError
 from streams.limits import DAY_MS
 
 
@@ -30,6 +34,7 @@ PRODUCTS = (
     Product("invoice_loan", True, False, ("supplier",), (30, 60, 90), 0.5, (0.1, 1.0), 0.0),
     Product("order_line", True, True, ("supplier",), (60,), 0.5, (0.2, 1.5), 0.2),
 )
+_SIDES, _KINDS = ("consumer", "business"), ("loan", "line")  # by a product's two flags
 CONSUMER_PRODUCTS = tuple(product for product in PRODUCTS if not product.firm)
 BUSINESS_PRODUCTS = tuple(product for product in PRODUCTS if product.firm)
 DRAW_TENORS = (30, 30, 30, 60, 90)
@@ -61,9 +66,28 @@ def known_at(at_ms: int, tenor_days: int, pace: float) -> int:
     return at_ms + int((tenor_days + GRACE_DAYS) * DAY_MS / pace)
 
 
-def choose_product(firm: bool, draw: float) -> Product:
-    """Return the product that a uniform draw in 0..1 picks by the shares of that side."""
-    side = BUSINESS_PRODUCTS if firm else CONSUMER_PRODUCTS
+def offered(config: Path) -> tuple[Product, ...]:
+    """Return those of `PRODUCTS` that a deployment has, on its channels; DipperError without any.
+
+    A channel of one institution counts, too: what that one has no policy for it refuses.
+    """
+    platform = load_platform(config)
+    known = {(each.id, each.side, each.kind) for each in platform.products}
+    channels = tuple(each.id for each in platform.channels)
+    found = tuple(
+        product._replace(channels=channels)
+        for product in PRODUCTS
+        if (product.name, _SIDES[product.firm], _KINDS[product.line]) in known
+    )
+    if not found:
+        names = ", ".join(product.name for product in PRODUCTS)
+        raise DipperError(f"{config}: has no product that can be simulated; there are {names}")
+    return found
+
+
+def choose_product(side: Sequence[Product], draw: float) -> Product:
+    """Return the product that a uniform draw in 0..1 picks by the shares among `side`."""
+    draw *= sum(product.share for product in side)
     for product in side:
         draw -= product.share
         if draw < 0:

@@ -72,6 +72,7 @@ class WorldConfig:
     # How many days of a loan pass in a day of event time: a demo of seconds shows dues and
     # payments with 86,400.
     pace: float = 1.0
+    products: tuple[truth.Product, ...] = truth.PRODUCTS  # a side without one never applies
     seed: int = 1
     closed_loop: bool = True
     keep_truth: bool = True
@@ -131,6 +132,8 @@ class World:
         self.population = make_population(config.seed, config.applicants, config.firm_share)
         # Plain lists: reading one NumPy scalar costs more than the rest of a small event.
         self._ids = self.population.ids
+        products = config.products
+        self._products = [[p for p in products if p.firm is firm] for firm in (False, True)]
         self._firm: list[bool] = self.population.firm.tolist()
         self._risk: list[float] = self.population.risk.tolist()
         self._income: list[int] = self.population.income_cents.tolist()
@@ -230,8 +233,11 @@ class World:
 
     def _apply(self, arrival: Arrival) -> None:
         row, firm = arrival.row, self._firm[arrival.row]
+        side = self._products[firm]
+        if not side:
+            return
         rng = random.Random(f"{self.config.seed}/{arrival.at}/{row}/{arrival.draw_2}")
-        product = truth.choose_product(firm, rng.random())
+        product = truth.choose_product(side, rng.random())
         income = self._income[row] * self._income_factor(arrival.at)
         amount = max(100_00, int(income * rng.uniform(*product.amount)) // 100_00 * 100_00)
         request = self._judge(row, (product, None), amount, rng.choice(product.tenors), rng)

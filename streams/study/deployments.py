@@ -28,7 +28,8 @@ def deployment_folder(
     """Give the folder of the deployment that `path` means, with `models` in place of their like.
 
     `base` is the deployment that a part is laid over; without it the one that the part stands in.
-    Raises DipperError where no deployment can be made of it.
+    Raises DipperError where no deployment can be made of it; one that the body raises names
+    the files that the user knows, not their copies.
     """
     if not path.exists():
         raise DipperError(f"{path}: no such file or folder; name a deployment, or a part of one")
@@ -46,11 +47,17 @@ def deployment_folder(
     with tempfile.TemporaryDirectory(prefix="dipper-study-") as name:
         folder = Path(name) / "deployment"
         shutil.copytree(under, folder)
-        if not inside:
-            _lay_over(folder, path)
+        laid = {} if inside else _lay_over(folder, path)
         for model in models:
-            _lay_model(folder, model)
-        yield folder
+            laid[_lay_model(folder, model)] = model
+        try:
+            yield folder
+        except DipperError as error:
+            # The scratch folder is gone when this is read; the files of the user stay.
+            text = str(error)
+            for copy, original in {**laid, folder: under}.items():
+                text = text.replace(str(copy), str(original))
+            raise DipperError(text) from error
 
 
 def enclosing_deployment(path: Path) -> Path | None:
@@ -61,7 +68,8 @@ def enclosing_deployment(path: Path) -> Path | None:
     return None
 
 
-def _lay_over(folder: Path, part: Path) -> None:
+def _lay_over(folder: Path, part: Path) -> dict[Path, Path]:
+    """Put a part into its place; return what stands there by its copy."""
     if part.is_dir():
         if not (part / INSTITUTION_FILE).is_file():
             raise DipperError(
@@ -71,7 +79,7 @@ def _lay_over(folder: Path, part: Path) -> None:
         target = folder / INSTITUTIONS_FOLDER / part.resolve().name
         shutil.rmtree(target, ignore_errors=True)
         shutil.copytree(part, target)
-        return
+        return {target: part}
     institution = part.resolve().parent.name
     target = folder / INSTITUTIONS_FOLDER / institution
     if part.suffix != ".toml" or not target.is_dir():
@@ -79,11 +87,13 @@ def _lay_over(folder: Path, part: Path) -> None:
         raise DipperError(
             f"{part}: a policy file stands in a folder named as its institution; known are {known}"
         )
-    for file in (part, *part.parent.glob("*.csv")):
-        shutil.copyfile(file, target / file.name)
+    laid = {target / file.name: file for file in (part, *part.parent.glob("*.csv"))}
+    for copy, file in laid.items():
+        shutil.copyfile(file, copy)
+    return laid
 
 
-def _lay_model(folder: Path, model: Path) -> None:
+def _lay_model(folder: Path, model: Path) -> Path:
     try:
         name = str(orjson.loads((model / MANIFEST).read_bytes())["name"])
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -96,3 +106,4 @@ def _lay_model(folder: Path, model: Path) -> None:
         if manifest.is_file() and orjson.loads(manifest.read_bytes()).get("name") == name:
             shutil.rmtree(other)
     shutil.copytree(model, root / name)
+    return root / name

@@ -12,7 +12,7 @@ import structlog
 from monitoring.logs import log_action, log_batch, start_logs
 from monitoring.meter import WorkerMeter
 from streams import counters
-from streams.counters import DECIDED, EVENTS, REFUSED, Dimensions
+from streams.counters import DECIDED, EVENTS, EXPIRED, REFUSED, Dimensions
 from streams.schema import EventType, Outcome, Refusal
 
 _SIZE = counters.size(Dimensions(("dawn",), ("cash",), ("app",), ("age",)))
@@ -57,13 +57,32 @@ def test_a_batch_is_one_line_of_numbers() -> None:
     }  # fmt: skip
 
 
+def test_a_batch_of_ticks_alone_is_no_line() -> None:
+    """An idle worker writes nothing; a tick that ends an offer, and a refused record, are told."""
+    stream = io.StringIO()
+    start_logs(stream)
+    meter = WorkerMeter()
+    meter.on_batch = log_batch
+    array = np.zeros(_SIZE, np.int64)
+    meter.begin(2, array, 0.1, kept=False)
+    array[EVENTS + EventType.TICK] += 1
+    meter.commit(2, array, 1, 0.0015, 0.0025)
+    assert not stream.getvalue()
+    array[EVENTS + EventType.TICK] += 1
+    array[EXPIRED] += 1
+    meter.commit(2, array, 1, 0.0015, 0.0025)
+    array[REFUSED + Refusal.MALFORMED] += 1
+    meter.commit(2, array, 1, 0.0015, 0.0025)
+    assert [line["refused"] for line in _lines(stream)] == [0, 1]
+
+
 def test_a_control_action_is_one_line() -> None:
     """What control does is one line that names the action."""
     stream = io.StringIO()
     start_logs(stream)
-    log_action("tick", at=1_700_000_000_000, ticks=1, records=4)
+    log_action("pause", what="dawn", records=4)
     (line,) = _lines(stream)
-    assert (line["event"], line["action"], line["records"]) == ("control", "tick", 4)
+    assert (line["event"], line["action"], line["records"]) == ("control", "pause", 4)
 
 
 def test_other_modules_write_the_same_form() -> None:

@@ -13,7 +13,7 @@ from streams.change import life
 from streams.change.files import versioned
 from streams.change.life import NEXT, State, Step, after
 from streams.change.pack import make_pack
-from streams.change.people import PEOPLE_FILE, load_people, make_key, read_key
+from streams.change.people import PEOPLE_FILE, load_people, make_entry, make_key, read_key
 from streams.change.propose import Draft, propose
 from streams.change.record import (
     Change,
@@ -70,6 +70,37 @@ def _stricter(desk: Desk) -> Change:
 def _fees(desk: Desk, author: str = "anna") -> Change:
     replace(desk.draft / "fees.toml", "funded_cents = 50", "funded_cents = 40")
     return propose(with_(_draft(desk, author), events=""))
+
+
+def test_a_refused_draft_is_named_as_its_author_knows_it(desk: Desk) -> None:
+    """A fault in a draft's file is told with the path that was proposed, not with a copy's."""
+    path = desk.draft / "cash_line.toml"
+    replace(path, "cut_off_pd_ppm = 150_000", "cut_off_pd_ppm = -1")
+    for draft in (desk.draft, path):
+        with pytest.raises(DipperError, match=f"^{re.escape(str(path))}:\\d+: ") as told:
+            propose(with_(_draft(desk), draft=draft))
+        assert "dipper-study" not in str(told.value)
+
+
+def test_the_lines_of_a_new_key_are_read_where_they_are_pasted(tmp_path: Path) -> None:
+    """What `change key` prints, of an institution and of the platform, is a whole people.toml; a
+    name that could not stand there makes no key.
+    """
+    printed = ""
+    for args in (["anna.pem", "--institution", "dawn"], ["dora.pem"]):
+        result = CliRunner().invoke(app, ["change", "key", str(tmp_path / args[0]), *args[1:]])
+        assert result.exit_code == 0, result.output
+        printed += result.output
+    (tmp_path / PEOPLE_FILE).write_text(printed)
+    people = load_people(tmp_path)
+    assert {name: each.institution for name, each in people.items()} == {
+        "anna": "dawn",
+        "dora": "platform",
+    }
+    for name, institution in (("Anna B", "dawn"), ("carl", "")):
+        with pytest.raises(DipperError, match="no name; take lower-case letters"):
+            make_entry(tmp_path / f"{name}.pem", institution)
+        assert not (tmp_path / f"{name}.pem").exists()
 
 
 def _sign(desk: Desk, change: Change, name: str) -> Change:

@@ -43,6 +43,21 @@ def test_the_starter_decides(tmp_path: Path) -> None:
     assert [(each["outcome"], each["institution"]) for each in decisions] == [("approved", "dawn")]
 
 
+def test_a_simulated_log_fits_a_fresh_institution(tmp_path: Path) -> None:
+    """`simulate --config` asks only for products and on channels that there are: of a fresh folder
+    no record is refused, its own channel is asked, and some are approved.
+    """
+    folder, events = tmp_path / "dawn", tmp_path / "events.jsonl"
+    init_institution("dawn", folder)
+    args = ["simulate", "--config", str(folder), "--out", str(events), "--applicants", "200"]
+    result = CliRunner().invoke(app, [*args, "--days", "3", "--request-share", "0.2"])
+    assert result.exit_code == 0, result.output
+    assert b'"dawn_card"' in events.read_bytes()
+    found = replay(events, folder)
+    assert not found.refused
+    assert "approved" in found.decisions["outcome"].to_list()
+
+
 def test_two_institutions_have_two_keys(tmp_path: Path) -> None:
     """Ids of decisions are keyed by deployment: the same request has another id in each."""
     keys = set()
