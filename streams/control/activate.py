@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from streams.config import load_deployment
-from streams.control.bodies import bodies_of, publish_bodies
+from streams.control.bodies import bodies_of, publish_bodies, read_bodies
 from streams.control.commands import ask
 from streams.control.keys import load_private_key
 from streams.control.records import Command
 from streams.errors import DipperError
-from streams.versions import save_version, version_folder
+from streams.versions import save_version
 
 ANSWER_S_MAX = 30.0
 # A worker loads beside the work that it does, on a machine that may be slower than this one.
@@ -49,7 +49,12 @@ async def prepare(broker: str, config: Path, folder: Path) -> Prepared:
 
 
 async def activate(broker: str, config: Path, version: str) -> None:
-    """Put a prepared version into force; `DipperError` where none of that name was prepared."""
-    if not version_folder(config, version).is_dir() and load_deployment(config).version != version:
+    """Put a prepared version into force; `DipperError` where none of that name was handed out.
+
+    A folder beside the deployment says nothing: a prepare may have ended before it was handed out,
+    and partitions would then refuse the activate without a word to whoever gave it.
+    """
+    first = load_deployment(config).version == version
+    if not first and version.encode() not in await read_bodies(broker):
         raise DipperError(f"{version} is not prepared; give its folder to dipper control prepare")
     await tell(broker, config, "activate", version)

@@ -19,17 +19,18 @@ from streams.change.people import PEOPLE_FILE, make_key, read_key
 from streams.change.propose import Draft, propose
 from streams.change.record import load_change, sign
 from streams.config import load_deployment
-from streams.control.activate import prepare
-from streams.control.bodies import read_bodies, write_bodies
+from streams.control.activate import activate, prepare
+from streams.control.bodies import bodies_of, publish_bodies, read_bodies, write_bodies
 from streams.control.commands import CommandDesk
 from streams.control.keys import load_private_key, load_trusted, verifier
 from streams.control.process import ControlProcess
+from streams.control.records import Command
 from streams.deployment import Deployment
 from streams.errors import DipperError
 from streams.live import Worker
 from streams.step import Step, version_name
 from streams.topology import DECISIONS
-from streams.versions import with_versions
+from streams.versions import save_version, with_versions
 from tests.conftest import Broker
 from tests.deployment import make_deployment
 from tests.kafka.logs import read_topic, until
@@ -228,3 +229,35 @@ async def test_what_may_not_go_live_changes_nothing(office: Office, tmp_path: Pa
     assert load_change(office.records, office.change).state == "signed"
     with pytest.raises(DipperError, match="has other institutions"):
         await prepare(broker, other, office.records)
+
+
+async def test_a_version_that_was_never_handed_out_is_not_activated(
+    embedded_broker: Broker, tmp_path: Path
+) -> None:
+    """An activate of a version whose folder stands, but that no worker was given, is refused in one
+    sentence, and control is asked nothing; handed out, it is asked.
+    """
+    config = make_deployment(tmp_path / "config", LIMITS)
+    changed = tmp_path / "next"
+    shutil.copytree(config, changed)
+    replace(changed / "institutions/dawn/instalment_loan.toml", "offer_hours = ", "offer_hours = 1")
+    version = save_version(config, changed)
+    broker = embedded_broker.bootstrap
+    await ensure_topics(broker, 1)
+    told: list[Command] = []
+
+    async def tell(command: Command) -> None:
+        told.append(command)
+
+    stop = asyncio.Event()
+    desk = CommandDesk(broker, load_private_key(config), tell, lambda: time.time_ns() // 1_000_000)
+    running = asyncio.create_task(desk.run(stop))
+    await asyncio.sleep(1)  # the desk takes what comes after it listens
+    with pytest.raises(DipperError, match="is not prepared; give its folder to dipper control"):
+        await activate(broker, config, version)
+    assert told == []
+    await publish_bodies(broker, bodies_of(config, version)[0])
+    await activate(broker, config, version)
+    assert told == [Command("activate", version)]
+    stop.set()
+    await running
