@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 import orjson
 import pytest
@@ -39,7 +40,8 @@ from tests.streams.change.conftest import replace
 from tests.streams.lives import LIMITS, write_lives
 
 _ASKED = 40  # requests between two changes
-_ACTIVE_S_MAX = 60.0  # measured: under a second; this machine may be busy
+_WAIT_S_MAX = 60.0  # to go on at all; what is promised is asserted below
+_ACTIVE_S_MAX, _PAUSE_S_MAX = 2.0, 0.020  # from activate to in force everywhere; of the step
 
 
 class TimedStep(Step):
@@ -168,7 +170,7 @@ async def _in_force(workers: tuple[Worker, ...], version: str) -> None:
     async def everywhere() -> bool:
         return _versions(workers) == dict.fromkeys(range(PARTITIONS), version)
 
-    await until(everywhere, _ACTIVE_S_MAX)
+    await until(everywhere, _WAIT_S_MAX)
 
 
 @pytest.mark.timeout(900)
@@ -177,6 +179,8 @@ async def test_a_change_goes_live_in_running_workers_and_back(
 ) -> None:
     """Before it is published the old version decides, then in every partition the new one, and
     after it was taken back the old one again; the folder that workers started from never changes.
+    It is in force everywhere within 2 s of activate, and the usual pause of a step is within 20 ms:
+    the median, since another process may take the processor in between.
     """
     deployment = load_deployment(office.config)
     before = {path: path.read_bytes() for path in office.config.rglob("*.toml")}
@@ -198,10 +202,14 @@ async def test_a_change_goes_live_in_running_workers_and_back(
         await _in_force(workers, deployment.version)
         await _ask(fresh_broker, "round2-")
         assert await _manifests(fresh_broker, 3) == [{old}, {new}, {old}]
+    usual_s = median(TimedStep.took_s)
     print(
         f"in force everywhere {waited_s:.3f} s after activate was answered; the step stood still "
-        f"{1_000 * max(TimedStep.took_s):.1f} ms at most in {len(TimedStep.took_s)} changes"
+        f"{1_000 * usual_s:.1f} ms, {1_000 * max(TimedStep.took_s):.1f} at most, in "
+        f"{len(TimedStep.took_s)} changes"
     )
+    assert waited_s <= _ACTIVE_S_MAX
+    assert usual_s <= _PAUSE_S_MAX
     assert len(TimedStep.took_s) >= 2 * PARTITIONS
     kept = {path: path.read_bytes() for path in before}
     assert kept == before
