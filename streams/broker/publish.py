@@ -45,11 +45,15 @@ def partition_of(key: bytes, partitions: int) -> int:
 
 
 class Publisher:
-    """Publishes records and ticks: `async with Publisher(bootstrap) as publisher: ...`."""
+    """Publishes records and ticks: `async with Publisher(bootstrap) as publisher: ...`.
 
-    def __init__(self, bootstrap: str) -> None:
+    With `ingress_only` it asks nothing of `dipper.events`, which an institution may not see.
+    """
+
+    def __init__(self, bootstrap: str, *, ingress_only: bool = False) -> None:
         self.partitions = 0
         self._bootstrap = bootstrap
+        self._ingress_only = ingress_only
         self._producer: AIOKafkaProducer
         self._builders: dict[int, Any] = {}
         self._sent: set[asyncio.Future[Any]] = set()
@@ -57,7 +61,8 @@ class Publisher:
 
     async def __aenter__(self) -> Self:
         kind = await broker_kind(self._bootstrap)
-        self.partitions = await count_partitions(self._bootstrap)
+        if not self._ingress_only:
+            self.partitions = await count_partitions(self._bootstrap)
         self._producer = make_producer(self._bootstrap, kind)
         await self._producer.start()
         return self
@@ -79,7 +84,7 @@ class Publisher:
             builder.append(timestamp=None, key=key, value=value)
 
     async def send_ingress(self, institution: str, key: bytes | None, value: bytes | None) -> None:
-        """Say something of a loan of an institution on its own topic; control forwards it."""
+        """Say something of an institution's loan or line on its own topic; control forwards it."""
         topic = INGRESS_PREFIX + institution
         self._sent.add(await self._producer.send(topic, value, key=key, partition=0))
 
@@ -145,6 +150,7 @@ async def publish(
     ticks: bool = True,
     sign: Sign | None = None,
     institutions: Collection[str] = (),
+    speaker: str = "",
     on_fault: Callable[[Line], None] = lambda _: None,
     on_progress: Callable[[Published], None] = lambda _: None,
 ) -> Published:
@@ -153,7 +159,8 @@ async def publish(
     A line that is no event goes to `on_fault` and is left out; with `raw` it is sent as it is,
     without a key, to partition 0. Tick lines are handed to control, or left out without `ticks`
     (where control's clock is the wall clock). Loan and line events of `institutions` are signed by
-    `sign`: where one hand holds the file and control's key. Returns when all records stand.
+    `sign`: where one hand holds the file and control's key. With `speaker`, an institution, all go
+    to its ingress topic instead. Returns when all records stand.
     """
     counts = Published()
     times: list[int] = []
@@ -180,7 +187,10 @@ async def publish(
         value = line.value
         if sign is not None and line.issuer in institutions:
             (value,) = sign_loans([value], sign)
-        await publisher.send(line.key, value)
+        if speaker:
+            await publisher.send_ingress(speaker, line.key, value)
+        else:
+            await publisher.send(line.key, value)
         counts = counts._replace(events=counts.events + 1)
         if await pace.keep(counts.events):
             on_progress(counts)

@@ -48,6 +48,13 @@ def publish(
             "institutions, which else come by their ingress topics."
         ),
     ] = None,
+    institution: Annotated[
+        str,
+        typer.Option(
+            help="Send to this institution's ingress topic what it says of its own loans and "
+            "lines; control stamps and signs it. Tick lines are left out."
+        ),
+    ] = "",
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
 ) -> None:
     """Publish events in the order of the files; exit code 1 where lines had to be left out.
@@ -58,10 +65,18 @@ def publish(
     import asyncio
 
     from streams.broker.lines import LineFile
+    from streams.errors import DipperError
 
+    if institution and sign_with is not None:
+        raise DipperError("--institution and --sign-with: control signs what comes by ingress")
     inputs = [LineFile(path) for path in files]
     signing = _signing(sign_with)
-    counts = asyncio.run(_publish(inputs, broker, rate, signing, raw=raw, ticks=ticks, quiet=quiet))
+    ticks = ticks and not institution
+    counts = asyncio.run(
+        _publish(
+            inputs, broker, rate, signing, speaker=institution, raw=raw, ticks=ticks, quiet=quiet
+        )
+    )
     typer.echo(
         f"published {counts.events} events and {counts.ticks} ticks, "
         f"left out {counts.left_out} lines"
@@ -85,6 +100,7 @@ async def _publish(
     rate: float,
     signing: "Signing",
     *,
+    speaker: str,
     raw: bool,
     ticks: bool,
     quiet: bool,
@@ -103,7 +119,7 @@ async def _publish(
         TimeRemainingColumn(),
     )
     console = Console(stderr=True)
-    async with publishing.Publisher(broker) as publisher:
+    async with publishing.Publisher(broker, ingress_only=bool(speaker)) as publisher:
         with Progress(*columns, console=console, disable=quiet) as bar:
             for each in inputs:
                 task = bar.add_task(str(each.path), total=each.size_bytes or None, events=0)
@@ -126,6 +142,7 @@ async def _publish(
                     raw=raw,
                     ticks=ticks,
                     **signing,
+                    speaker=speaker,
                     on_fault=name,
                     on_progress=show,
                 )

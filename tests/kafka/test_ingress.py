@@ -2,14 +2,17 @@
 
 import asyncio
 import itertools
+from pathlib import Path
 
 import orjson
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from typer.testing import CliRunner
 
 from streams.broker.client import make_producer
 from streams.broker.publish import Publisher, partition_of
 from streams.broker.topics import ensure_topics
+from streams.cli import app
 from streams.control.ingress import Ingress
 from streams.control.keys import Trusted, verifier
 from streams.topology import DEAD_LETTERS, EVENTS
@@ -78,6 +81,32 @@ async def test_each_topic_speaks_for_its_institution(fresh_broker: Broker) -> No
     assert reasons == {
         said[7][1]: b"not_yours", said[8][1]: b"malformed", said[9][1]: b"unknown_type",
     }  # fmt: skip
+
+
+async def test_a_bank_says_by_a_command_what_becomes_of_its_line(
+    fresh_broker: Broker, tmp_path: Path
+) -> None:
+    """`dipper publish --institution` puts line events on that ingress topic: control stamps and
+    signs them, but not one that names another institution, which becomes a dead letter.
+    """
+    await ensure_topics(fresh_broker.bootstrap, _PARTITIONS, institutions=_INSTITUTIONS)
+    key = Ed25519PrivateKey.generate()
+    freeze = {"type": "line", "id": "f1", "applicant": "a1", "at": 1, "line": "x"}
+    freeze["action"] = "freeze"
+    foreign = freeze | {"id": "f2", "issuer": "north"}
+    path = tmp_path / "said.jsonl"
+    path.write_bytes(orjson.dumps(freeze) + b"\n" + orjson.dumps(foreign) + b"\n")
+    words = ["--broker", fresh_broker.bootstrap, "--institution", "dawn", "--quiet", str(path)]
+    done = await asyncio.to_thread(CliRunner().invoke, app, ["publish", *words])
+    assert done.exit_code == 0, done.output
+    await _forward(fresh_broker, key, 2)
+    number = partition_of(b"a1", _PARTITIONS)
+    (record,) = await read_partition(fresh_broker.bootstrap, EVENTS.name, number)
+    assert verifier([Trusted(key.public_key())])(number, record.value, record.offset)
+    said = orjson.loads(record.value)
+    assert said == freeze | {"issuer": "dawn", "signature": said["signature"]}
+    (letter,) = await read_partition(fresh_broker.bootstrap, DEAD_LETTERS.name, 0)
+    assert (orjson.loads(letter.value), dict(letter.headers)["reason"]) == (foreign, b"not_yours")
 
 
 async def test_a_restart_goes_on_where_it_stopped(fresh_broker: Broker) -> None:
