@@ -5,8 +5,6 @@ from typing import Annotated
 
 import typer
 
-from streams.change.files import PLATFORM
-
 Live = Annotated[Path, typer.Option(help="The deployment that is live.")]
 Id = Annotated[str, typer.Argument(help="Of the change, as `dipper change list` shows it.")]
 Who = Annotated[str, typer.Option("--as", help="Your name, as it stands in people.toml.")]
@@ -51,13 +49,14 @@ def key(
         Path, typer.Argument(help="Where the private key goes, NAME.pem: yours alone.")
     ],
     institution: Annotated[
-        str, typer.Option(help="Whom the person signs for; without it: the platform.")
-    ] = PLATFORM,
+        str | None, typer.Option(help="Whom the person signs for; without it: the platform.")
+    ] = None,
 ) -> None:
     """Make a key for a person, and print what a platform engineer adds to people.toml."""
+    from streams.change.files import PLATFORM
     from streams.change.people import make_entry
 
-    typer.echo(make_entry(path, institution), nl=False)
+    typer.echo(make_entry(path, institution or PLATFORM), nl=False)
 
 
 def propose(
